@@ -1,0 +1,45 @@
+# Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench mpy clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+
+# The newest Python that is supported; tried by running it, since a name on PATH may be a shim for nothing.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY)  ## make .venv (the other targets do it by themselves)
+	@:
+
+$(READY): pyproject.toml tools/bootstrap.py
+	@test -n "$(PYTHON)" || { echo "setup: install Python 3.11 or newer (python3.11 to python3.14)"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+
+run: $(READY)  ## the demo: a small fleet, its broker and the cloud; SECONDS=20 stops it by itself
+	@$(PY) tools/demo.py $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(READY)  ## all tests; ARGS="-k log -x" goes to pytest
+	@$(PY) -m pytest -q -n 2 $(ARGS)
+
+check: $(READY)  ## ruff, mypy, the import rules
+	@failed=0; \
+	$(PY) -m ruff check --quiet . || failed=1; \
+	$(PY) -m mypy --no-error-summary || failed=1; \
+	$(PY) tools/imports.py || failed=1; \
+	exit $$failed
+
+bench: $(READY)  ## how fast it is; ARGS go to tools/bench.py
+	@$(PY) tools/bench.py $(ARGS)
+
+mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, with sizes
+	@$(PY) tools/mpy.py --report
+
+clean:  ## remove .venv, build and caches
+	rm -rf $(VENV) build dist *.egg-info shared/*.egg-info host/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

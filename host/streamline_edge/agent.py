@@ -1,0 +1,332 @@
+"""The edge agent: the asyncio shell around one Node, and the Python API for applications inside this process.
+
+Rule: the node decides, this file only wakes it: after any input it gets its turn soon, once, however many inputs there
+were. Nothing here is done per record beyond handing it over. Knows nothing of the control socket and of ingest, which
+use it as an application does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.node import Node
+from streamline_host.codecs import codecs
+from streamline_host.ports import SystemClock, SystemEntropy
+
+from .health import Health
+from .posix_storage import PosixStorage
+from .uplink import Uplink
+from .waiters import RecordLost, Waiters
+
+if TYPE_CHECKING:
+    from streamline_core.config import EdgeConfig
+    from streamline_core.consumer import Gap
+    from streamline_core.record import Record
+
+__all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError", "UsageError"]
+
+log = logging.getLogger("streamline.agent")
+
+ACKS = ("buffered", "durable", "cloud")
+SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
+CLOSE_SECS_MAX = 10.0
+HEALTH_SECS = 5.0
+TAKE_BYTES_MAX = 65536
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Agent:
+    """One edge node in this process. Use from one event loop: `start`, produce and consume, `stop`.
+
+    Raises (start): UsageError where another agent holds the data directory, or the configuration cannot be honoured.
+    """
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self.config = config
+        self._clock = SystemClock()
+        self._tick_soon = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._health_timer: asyncio.TimerHandle | None = None
+        self._running = False
+
+    # Life.
+
+    async def start(self) -> None:
+        """Recover the logs, begin connecting. Returns at once even where no broker can be reached."""
+        loop = self._loop = asyncio.get_running_loop()
+        config = self.config
+        self._storage = PosixStorage(config.data_dir, self._synced, loop)
+        try:
+            self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression))
+            self._waiters = Waiters(loop)
+            self.node.open()
+            self.uplink = Uplink(config, self.node, self._poke) if config.cloud_endpoint else None
+        except BaseException:
+            self._storage.close()
+            raise
+        self.health = Health(loop.time())
+        self._running = True
+        if self.uplink is not None:
+            self.uplink.start()
+        self._watch_health()
+        self._poke()
+        log.info("node %s: data in %s, %d topics", config.node_id, config.data_dir, len(config.topics))
+
+    async def stop(self) -> None:
+        """Disconnect, make all that was accepted durable (within 10 s), and let go of the data directory."""
+        if not self._running:
+            return
+        if self.uplink is not None:
+            await self.uplink.stop()
+            self.node.link_down("the agent stops")
+        self.node.close()
+        deadline = self._loop.time() + CLOSE_SECS_MAX
+        while not self.node.idle and self._loop.time() < deadline:
+            self._tick()
+            await asyncio.sleep(0.002)
+        if not self.node.idle:
+            log.warning("storage did not finish within %d s; what was not durable may be lost", CLOSE_SECS_MAX)
+        self._running = False
+        for timer in (self._timer, self._health_timer):
+            if timer is not None:
+                timer.cancel()
+        self._waiters.close()
+        self._storage.close()
+
+    async def __aenter__(self) -> Agent:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    # Producing.
+
+    async def produce(
+        self,
+        topic: str,
+        value: bytes | str,
+        key: bytes | str | None = None,
+        headers: Headers | None = None,
+        timestamp: int | datetime | None = None,
+        ack: str = "durable",
+    ) -> int:
+        """Store one record and wait for `ack`: "buffered" (accepted), "durable" (on the disk), "cloud" (committed
+        there).
+
+        value, key: bytes, or text that becomes UTF-8. headers: (name, bytes) pairs. timestamp: ms since 1970 UTC or a
+        datetime. Waits while the buffer is full. Returns the offset in its partition. Raises: UsageError (unknown
+        topic, too large), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
+        """
+        if ack not in ACKS:
+            raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
+        value, key, timestamp_ms = _plain(value, key, timestamp)
+        while True:
+            try:
+                stream, offset = self.node.produce(topic, value, key, headers, timestamp_ms)
+                break
+            except QueueFull:
+                await self.room()
+        if not self._tick_soon:
+            self._poke()
+        if ack == "durable":
+            return await self._waiters.durable(stream, offset, offset + 1)
+        if ack == "cloud":
+            return await self._waiters.cloud(stream, offset, offset + 1)
+        return offset
+
+    def produce_nowait(
+        self,
+        topic: str,
+        value: bytes | str,
+        key: bytes | str | None = None,
+        headers: Headers | None = None,
+        timestamp: int | datetime | None = None,
+    ) -> int:
+        """Accept one record into the buffer and return its offset at once; it becomes durable within the commit
+        interval.
+
+        Raises: QueueFull when log.buffer_bytes wait for the disk (let the loop run, then try again), and as `produce`.
+        """
+        if key is not None or timestamp is not None or type(value) is not bytes:
+            value, key, timestamp = _plain(value, key, timestamp)
+        offset = self.node.produce(topic, value, key, headers, timestamp)[1]
+        if not self._tick_soon:
+            self._poke()
+        return offset
+
+    async def produce_many(self, topic: str, values: Iterable[bytes], ack: str = "durable", partition: int = -1) -> int:
+        """Store many values, in order, and wait for `ack` of the last. Waits while the buffer is full.
+
+        values: bytes only. partition: -1 lets the node choose for each slice. Returns how many were stored. Raises as
+        `produce`.
+        """
+        if ack not in ACKS:
+            raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
+        everything = values if isinstance(values, list) else list(values)
+        waits: deque[asyncio.Future[int]] = deque()
+        at, size = 0, SLICE_RECORDS
+        while at < len(everything):
+            part = everything[at : at + size]
+            try:
+                stream, first, end = self.node.produce_many(topic, part, partition)
+            except QueueFull:
+                if not self.node_buffered() and len(part) > 1:
+                    size = max(1, len(part) // 2)  # the slice alone is more than the buffer holds
+                    continue
+                await self.room()
+                continue
+            at += len(part)
+            self._poke()
+            if ack == "durable" and end > first:
+                waits.append(self._waiters.durable(stream, first, end))
+            elif ack == "cloud" and end > first:
+                waits.append(self._waiters.cloud(stream, first, end))
+            await asyncio.sleep(0)
+            while waits and waits[0].done():
+                waits.popleft().result()
+        for wait in waits:
+            await wait
+        return len(everything)
+
+    def node_buffered(self) -> int:
+        """Bytes accepted and not yet durable, of the fullest log."""
+        return max((stream.buffered_bytes for stream in self.node.logs()), default=0)
+
+    async def room(self) -> None:
+        """Wait until something became durable.
+
+        Raises QueueFull where nothing is on its way: then it is the cloud's backlog that is full.
+        """
+        if not self.node_buffered():
+            raise QueueFull(
+                f"{self.config.sync.max_queue_size} records wait for the cloud, which is sync.max_queue_size; "
+                "raise it, or produce again when the link is back"
+            )
+        self._poke()
+        await self._waiters.room()
+
+    # Reading.
+
+    async def consume(
+        self,
+        topic: str,
+        partition: int = 0,
+        from_offset: int = 0,
+        from_time: int | datetime | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[Record | Gap]:
+        """Each durable record of a partition from an offset, or from the first one at or after a time (ms or datetime).
+
+        A Gap stands for offsets that are gone. Ends at the durable end, or with `follow` waits for more. Raises:
+        UsageError.
+        """
+        if from_time is not None:
+            from_offset = self.node.offset_at(topic, partition, _ms(from_time))
+        async for taken in self.take(topic, partition, from_offset, follow):
+            for item in taken:
+                yield item
+
+    async def take(self, topic: str, partition: int, from_offset: int, follow: bool) -> AsyncIterator[Sequence[Record | Gap]]:
+        """As `consume`, in the lists in which the log gives them."""
+        consumer = self.node.consumer(topic, partition, from_offset)
+        while self._running:
+            taken = consumer.take(TAKE_BYTES_MAX)
+            if taken:
+                yield taken
+                await asyncio.sleep(0)
+            elif follow:
+                await self._waiters.more()
+            else:
+                return
+
+    # Looking and steering.
+
+    def status(self) -> dict[str, Any]:
+        """What the node knows of itself, and the link. JSON-able."""
+        status: dict[str, Any] = self.node.status()
+        status["link"] = self.uplink.status() if self.uplink is not None else None
+        status["data_dir"] = self.config.data_dir
+        failed = [(stream.folder, stream.failure) for stream in self.node.logs() if stream.failure is not None]
+        status["storage_failures"] = [f"{folder}: {failure}" for folder, failure in failed]
+        return status
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """For each stream: produced = delivered + pending + lost."""
+        rows: list[dict[str, Any]] = self.node.ledger()
+        return rows
+
+    def report_health(self) -> dict[str, Any]:
+        """{"healthy": bool, "problems": [text, …]} as of now."""
+        self.health.observe(self._loop.time(), self.status(), self.ledger())
+        return self.health.report(self._loop.time())
+
+    def sync_now(self) -> None:
+        self.node.sync_now()
+        self._poke()
+
+    def pause(self) -> None:
+        self.node.pause()
+        self._poke()
+
+    def resume(self) -> None:
+        self.node.resume()
+        self._poke()
+
+    def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
+        """For the doors (control socket, ingest), which hand records to `node` themselves:
+
+        answered when they are on the disk.
+        """
+        self._poke()
+        return self._waiters.durable(stream, first, end)
+
+    # The shell.
+
+    def _poke(self) -> None:
+        if not self._tick_soon and self._running:
+            self._tick_soon = True
+            self._loop.call_soon(self._tick)
+
+    def _synced(self, ticket: int, error: Exception | None) -> None:
+        self.node.synced(ticket, error)
+        if error is not None:
+            log.error("storage: %s", error)
+        self._waiters.synced()
+        self._poke()
+
+    def _tick(self) -> None:
+        self._tick_soon = False
+        deadline_ms = self.node.tick()
+        if self.uplink is not None and self.uplink.pump():
+            self._poke()
+        self._waiters.acked()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline_ms is not None and deadline_ms >= 0 and not self._tick_soon and self._running:
+            delay_ms = max(0, deadline_ms - self._clock.monotonic_ms())
+            self._timer = self._loop.call_later(delay_ms / 1000, self._poke)
+
+    def _watch_health(self) -> None:
+        self.health.observe(self._loop.time(), self.status(), self.ledger())
+        self._health_timer = self._loop.call_later(HEALTH_SECS, self._watch_health)
+
+
+def _ms(time: int | datetime) -> int:
+    return int(time.timestamp() * 1000) if isinstance(time, datetime) else time
+
+
+def _plain(value: bytes | str, key: bytes | str | None, timestamp: int | datetime | None) -> tuple[bytes, bytes | None, int | None]:
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(key, str):
+        key = key.encode()
+    return value, key, None if timestamp is None else _ms(timestamp)

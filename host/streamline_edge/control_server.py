@@ -1,0 +1,320 @@
+"""The control socket of an agent: a door for the command line and for applications in other processes.
+
+Rule: the socket is for its user alone (mode 600). Requests of one connection are taken in order; answers to `produce`
+come when the records are durable, so that many may be under way. A producer's records are taken without holes: after
+one request of a producer was refused, the connection takes no more of it. A broken message ends its connection and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamline_core import VERSION
+from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
+
+from . import control_wire
+from .control_wire import Header
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+CONNECTIONS_MAX = 64
+IN_FLIGHT_MAX = 64  # produce requests of one connection that wait for the disk
+RECORDS_MAX = 4096  # of one produce request
+
+
+class ControlServer:
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._path = control_wire.socket_path(agent.config.data_dir)
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen. The agent holds the data directory, so a socket that is there already is a dead one's."""
+        Path(self._path).unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._connected, self._path)
+        os.chmod(self._path, 0o600)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            Path(self._path).unlink(missing_ok=True)
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._connections) >= CONNECTIONS_MAX:
+            writer.write(control_wire.pack({"id": 0, "error": f"{CONNECTIONS_MAX} connections are open", "kind": "full"}))
+            writer.close()
+            return
+        self._connections.add(task)
+        connection = _Connection(self._agent, reader, writer)
+        try:
+            await connection.run()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the other side went away, or the agent stops: nothing is owed
+        except ProtocolError as e:
+            connection.answer({"id": 0, "error": str(e), "kind": "protocol"})
+        finally:
+            self._connections.discard(task)
+            connection.close()
+            writer.close()
+
+
+class _Connection:
+    def __init__(self, agent: Agent, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.agent = agent
+        self._reader = reader
+        self._writer = writer
+        self._free = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._streams: set[asyncio.Task[None]] = set()
+        self._refused: set[tuple[int, str, int]] = set()
+
+    async def run(self) -> None:
+        while True:
+            prefix = await self._reader.readexactly(control_wire.PREFIX.size)
+            header_bytes, body_bytes = control_wire.lengths(prefix)
+            header = control_wire.read_header(await self._reader.readexactly(header_bytes))
+            body = await self._reader.readexactly(body_bytes) if body_bytes else b""
+            await self._serve(header, body)
+            await self._writer.drain()
+
+    async def _serve(self, header: Header, body: bytes) -> None:
+        op = OPS.get(str(header.get("op")))
+        try:
+            if op is None:
+                raise UsageError(f"unknown operation {header.get('op')!r}; known are {', '.join(sorted(OPS))}")
+            answer = await op(self, header, body)
+        except Exception as e:  # whatever a request does, it must not end the agent, and must be answered
+            self._error(header, e)
+            return
+        if answer is not None:
+            self.answer({"id": header.get("id"), "ok": True, **answer})
+
+    def answer(self, header: Header, body: bytes = b"") -> None:
+        if not self._writer.is_closing():
+            self._writer.write(control_wire.pack(header, body))
+
+    def close(self) -> None:
+        for task in self._streams:
+            task.cancel()
+
+    def _error(self, header: Header, error: BaseException) -> None:
+        kind = next((k for t, k in _KINDS if isinstance(error, t)), "internal")
+        text = str(error) if kind != "internal" else f"{type(error).__name__}: {error}"
+        self.answer({"id": header.get("id"), "error": text, "kind": kind})
+
+    # Operations: each returns what to add to the answer, or None if it answers by itself.
+
+    async def status(self, header: Header, body: bytes) -> Header:
+        return {"status": {**self.agent.status(), "pid": os.getpid(), "version": VERSION}}
+
+    async def ledger(self, header: Header, body: bytes) -> Header:
+        return {"ledger": self.agent.ledger()}
+
+    async def health(self, header: Header, body: bytes) -> Header:
+        return {"health": self.agent.report_health()}
+
+    async def topics(self, header: Header, body: bytes) -> Header:
+        topics = [self.agent.config.topics[name] for name in sorted(self.agent.config.topics)]
+        return {"topics": [{"topic": t.name, "kind": t.kind, "direction": t.direction, "partitions": t.partitions} for t in topics]}
+
+    async def sync(self, header: Header, body: bytes) -> Header:
+        actions = {"now": self.agent.sync_now, "pause": self.agent.pause, "resume": self.agent.resume}
+        action = actions.get(str(header.get("action")))
+        if action is None:
+            raise UsageError("sync: the action is one of now, pause, resume")
+        action()
+        return {"state": self.agent.status()["state"]}
+
+    async def producer_last(self, header: Header, body: bytes) -> Header:
+        topic, producer, partition = _text(header, "topic"), _number(header, "producer"), _number(header, "partition")
+        last = self.agent.node.producer_last(topic, partition, producer)
+        if last >= 0:
+            await self._settled(topic, partition)
+        return {"last": last}
+
+    async def produce(self, header: Header, body: bytes) -> None:
+        topic, partition = _text(header, "topic"), _number(header, "partition", -1)
+        producer, sequence = _number(header, "producer"), _number(header, "sequence")
+        if (producer, topic, partition) in self._refused:
+            raise UsageError("an earlier request of this producer was refused; connect again and go on from there")
+        await self._free.acquire()
+        try:
+            wait, count, repeats = await self._accept(header, body, topic, partition, producer, sequence)
+        except Exception:
+            self._free.release()
+            if producer:
+                self._refused.add((producer, topic, partition))
+            raise
+
+        def durable(done: asyncio.Future[int]) -> None:
+            self._free.release()
+            if done.cancelled():
+                return
+            error = done.exception()
+            if error is None:
+                first = done.result()
+                self.answer({"id": header.get("id"), "ok": True, "stored": count, "repeats": repeats, "offset": first})
+            else:
+                self._refused.add((producer, topic, partition))
+                self._error(header, error)
+
+        wait.add_done_callback(durable)
+
+    async def _accept(
+        self, header: Header, body: bytes, topic: str, partition: int, producer: int, sequence: int
+    ) -> tuple[asyncio.Future[int], int, int]:
+        """Hand the records to the node.
+
+        Returns (who is told when they are durable, how many were new, how many repeats).
+        """
+        values, keys = _records(header, body)
+        node = self.agent.node
+        repeats = 0
+        if producer:
+            if partition < 0:
+                raise UsageError("an idempotent producer names the partition")
+            last = node.producer_last(topic, partition, producer)
+            if last >= 0 and sequence > last + 1:
+                raise UsageError(f"sequence {sequence} leaves a hole: the last one stored is {last}")
+            repeats = min(len(values), max(0, last + 1 - sequence))
+        values, keys, sequence = values[repeats:], keys[repeats:] if keys else None, sequence + repeats
+        if not values:
+            stream = node.log(topic, max(0, partition))
+            return self.agent.durable(stream, stream.next, stream.next), 0, repeats
+        if keys is None:
+            while True:
+                try:
+                    stream, first, end = node.produce_many(topic, values, partition, producer, sequence)
+                    return self.agent.durable(stream, first, end), len(values), repeats
+                except QueueFull:
+                    await self.agent.room()
+        waits: dict[Any, tuple[int, int]] = {}
+        for i, (value, key) in enumerate(zip(values, keys, strict=True)):
+            while True:
+                try:
+                    stream, first = node.produce(topic, value, key, None, None, producer, sequence + i, partition)
+                    break
+                except QueueFull:
+                    await self.agent.room()
+            waits[stream] = (waits.get(stream, (first, 0))[0], first + 1)
+        futures = [self.agent.durable(stream, *ends) for stream, ends in waits.items()]
+        return (futures[0] if len(futures) == 1 else _all(futures)), len(values), repeats
+
+    async def _settled(self, topic: str, partition: int) -> None:
+        """Until everything accepted so far is durable."""
+        stream = self.agent.node.log(topic, partition)
+        await self.agent.durable(stream, stream.next, stream.next)
+
+    async def consume(self, header: Header, body: bytes) -> None:
+        """Answered in pieces, beside other requests, until the durable end, or (follow) until the connection ends."""
+        topic, partition = _text(header, "topic"), _number(header, "partition")
+        follow, start = header.get("follow") is True, _number(header, "from")
+        if header.get("time") is not None:
+            start = self.agent.node.offset_at(topic, partition, _number(header, "time"))
+        self.agent.node.consumer(topic, partition, start)  # a mistake is told before the stream begins
+        task = asyncio.create_task(self._stream(header.get("id"), topic, partition, start, follow))
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+
+    async def _stream(self, id: object, topic: str, partition: int, start: int, follow: bool) -> None:
+        try:
+            item: Any  # Record, or Gap
+            async for taken in self.agent.take(topic, partition, start, follow):
+                rows: list[list[Any]] = []
+                parts: list[bytes] = []
+                for item in taken:
+                    if hasattr(item, "cause"):
+                        rows.append([item.first, item.next, item.cause])
+                        continue
+                    rows.append(
+                        [
+                            item.offset,
+                            item.time_ms,
+                            item.trusted,
+                            -1 if item.key is None else len(item.key),
+                            len(item.value),
+                            [[name, value.decode("utf-8", "replace")] for name, value in item.headers],
+                        ]
+                    )
+                    parts += [item.value] if item.key is None else [item.key, item.value]
+                self.answer({"id": id, "more": True, "rows": rows}, b"".join(parts))
+                await self._writer.drain()
+            self.answer({"id": id, "ok": True})
+        except ConnectionError:
+            pass
+        except Exception as e:  # as in _serve
+            self._error({"id": id}, e)
+
+
+OPS: dict[str, Callable[[_Connection, Header, bytes], Awaitable[Header | None]]] = {
+    "status": _Connection.status,
+    "ledger": _Connection.ledger,
+    "health": _Connection.health,
+    "topics": _Connection.topics,
+    "sync": _Connection.sync,
+    "produce": _Connection.produce,
+    "producer_last": _Connection.producer_last,
+    "consume": _Connection.consume,
+}
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (UsageError, "usage"),
+    (QueueFull, "queue_full"),
+    (StorageFull, "storage_full"),
+    (ProtocolError, "protocol"),
+    (StreamlineError, "other"),
+)
+
+
+def _text(header: Header, name: str) -> str:
+    value = header.get(name)
+    if not isinstance(value, str):
+        raise UsageError(f"{name}: text is wanted, not {value!r}")
+    return value
+
+
+def _number(header: Header, name: str, default: int = 0) -> int:
+    value = header.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 1 << 63:
+        raise UsageError(f"{name}: a whole number is wanted, not {value!r}")
+    return value
+
+
+def _sizes(header: Header, name: str, least: int) -> list[int]:
+    sizes = header.get(name)
+    if not isinstance(sizes, list) or not 0 < len(sizes) <= RECORDS_MAX:
+        raise UsageError(f"{name}: a list of 1 to {RECORDS_MAX} sizes is wanted")
+    if not all(type(size) is int and size >= least for size in sizes):
+        raise UsageError(f"{name}: sizes are whole numbers of at least {least}")
+    return sizes
+
+
+def _records(header: Header, body: bytes) -> tuple[list[bytes], list[bytes | None] | None]:
+    """Values, and keys where there are any (a size of -1: no key). The body is all values, then all keys."""
+    sizes = _sizes(header, "sizes", 0)
+    if "key_sizes" not in header:
+        return control_wire.split(body, sizes), None
+    key_sizes = _sizes(header, "key_sizes", -1)
+    if len(key_sizes) != len(sizes):
+        raise UsageError("key_sizes: as many as sizes are wanted")
+    parts = control_wire.split(body, sizes + [max(0, size) for size in key_sizes])
+    keys = [part if size >= 0 else None for part, size in zip(parts[len(sizes) :], key_sizes, strict=True)]
+    return parts[: len(sizes)], keys
+
+
+async def _gather(futures: list[asyncio.Future[int]]) -> int:
+    return min(await asyncio.gather(*futures))
+
+
+def _all(futures: list[asyncio.Future[int]]) -> asyncio.Future[int]:
+    return asyncio.ensure_future(_gather(futures))

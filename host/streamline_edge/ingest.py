@@ -1,0 +1,136 @@
+"""Messages of a local MQTT broker that become records.
+
+Rule: at least once. A message is acknowledged to the broker only when it is durable here, over a session that the
+broker keeps, so that a crash between the two repeats it and loses nothing. The first rule that matches decides; nothing
+else is subscribed to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from streamline_core.errors import QueueFull, StorageFull, UsageError
+from streamline_host.broker_url import BrokerUrl
+from streamline_host.mqtt_link import MqttLink
+
+if TYPE_CHECKING:
+    from streamline_core.config import IngestRule
+
+    from .agent import Agent
+
+log = logging.getLogger("streamline.ingest")
+
+WAITING_MAX = 65536  # messages taken from the broker and not yet stored; more than a broker sends unacknowledged
+RETRY_SECS = 1.0
+
+
+class Ingest:
+    """Runs the `ingest` rules of the agent's configuration against the broker at `url`. Raises: UsageError (url)."""
+
+    def __init__(self, agent: Agent, url: str) -> None:
+        config = agent.config
+        self._agent = agent
+        self._rules = config.ingest
+        self._waiting: deque[tuple[str, bytes, int]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self.stored = 0
+        self.refused = 0
+        password_file = config.broker_password_file if "@" in url else None
+        self._link = MqttLink(
+            BrokerUrl.parse(url, password_file=password_file),
+            f"streamline-{config.node_id}",
+            subscriptions=[(filter, 1) for filter in sorted({rule.filter for rule in self._rules})],
+            on_message=self._message,
+            on_retry=lambda reason, wait_secs: log.warning("local broker: %s", reason),
+            manual_ack=True,
+            clean_session=False,
+        )
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._link.start()
+
+    async def stop(self) -> None:
+        """What is not acknowledged, the broker keeps and sends again."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._link.stop()
+
+    def _message(self, topic: str, payload: bytes, delivery: int) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            return  # never acknowledged, so it comes again with the next connection
+        self._waiting.append((topic, payload, delivery))
+        self._arrived.set()
+
+    async def _run(self) -> None:
+        while True:
+            while self._waiting:
+                topic, payload, delivery = self._waiting[0]
+                try:
+                    await self._store(topic, payload, delivery)
+                except (QueueFull, StorageFull) as e:
+                    log.warning("%s; trying again", e)
+                    await asyncio.sleep(RETRY_SECS)
+                    continue
+                self._waiting.popleft()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _store(self, topic: str, payload: bytes, delivery: int) -> None:
+        rule = next((rule for rule in self._rules if matches(rule.filter, topic)), None)
+        if rule is None:
+            self._link.ack(delivery)
+            return
+        while True:
+            try:
+                stream, offset = self._agent.node.produce(rule.topic, payload, _key(rule, topic))
+                break
+            except QueueFull:
+                await self._agent.room()
+            except UsageError as e:
+                # It can never be stored. Not acknowledging it would stop all that come behind it.
+                self.refused += 1
+                log.error("message of %d bytes on %s refused: %s", len(payload), topic, e)
+                self._link.ack(delivery)
+                return
+        self._agent.durable(stream, offset, offset + 1).add_done_callback(lambda done: self._durable(done, delivery))
+
+    def _durable(self, done: asyncio.Future[int], delivery: int) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self.stored += 1
+            self._link.ack(delivery)
+        else:
+            log.error("not stored, the broker will send it again: %s", error)
+
+
+def _key(rule: IngestRule, topic: str) -> bytes | None:
+    return topic.encode() if rule.key == "topic" else None
+
+
+def matches(filter: str, topic: str) -> bool:
+    """Whether an MQTT filter takes a topic (MQTT 3.1.1, section 4.7)."""
+    if topic.startswith("$") and filter[0] in "+#":
+        return False
+    wanted, levels = filter.split("/"), topic.split("/")
+    for i, want in enumerate(wanted):
+        if want == "#":
+            return True
+        if i >= len(levels) or want not in ("+", levels[i]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """ "127.0.0.1:1883" in its parts. Raises: UsageError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"broker_listen: {text!r} is not allowed; use HOST:PORT such as 127.0.0.1:1883")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,347 @@
+"""The Storage port on a POSIX file system: writes and fsyncs happen on worker threads, never on the event loop.
+
+Rule: a ticket is reported only after its bytes are on the disk, in the order of one file's tickets, and never from
+within the call that drew it. A write error poisons a file that is appended to: what was queued is dropped and each
+further ticket reports the error. A full disk is over when its last ticket has been reported: the core has seen it by
+then, and looks at what is left. After any other error the kernel may have dropped pages that it calls clean, so that no
+later fsync can be believed: that poison stays until the file is removed or the agent restarts. Reads see the disk, not
+the queue: the core reads only what it knows to be synced, and at recovery, before any append. Knows nothing of what the
+bytes mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamline_core.errors import StorageFull, UsageError
+
+from .data_dir import OWN_NAMES, DataDirLock
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from streamline_core.ports import Buffer
+
+WORKERS_MAX = 4
+IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16)
+READ_FDS_MAX = 32
+FILES_MAX = 64  # files kept open for appending; idle ones beyond are closed
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Synced = Callable[[int, Exception | None], None]
+
+
+class _Job:
+    """What one ticket stands for: chunks to append, or (replace) the whole new content."""
+
+    def __init__(self, ticket: int, chunks: Sequence[bytes], replace: bool) -> None:
+        self.ticket, self.chunks, self.replace = ticket, chunks, replace
+
+
+class _File:
+    """A file that is written to. `queued` belongs to the event loop, `jobs` is handed over under the storage's lock."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size  # queued bytes included
+        self.queued: list[bytes] = []
+        self.jobs: deque[_Job] = deque()
+        self.running = False
+        self.removed = False
+        self.fd = -1
+        self.error: Exception | None = None
+        self.curable = False  # whether the error is over once it was reported
+        self.created: list[Path] = []  # folders with a new name that is not durable yet
+        self.pending_errors = 0  # tickets that failed and were not reported yet
+
+    @property
+    def idle(self) -> bool:
+        return not (self.running or self.jobs or self.queued or self.error)
+
+
+class PosixStorage:
+    """Files below `root`, which it locks. `on_synced(ticket, error)` is called on `loop`.
+
+    inline: no threads and no loop: sync and replace write at once, and `poll()` reports (for tools and tests).
+    Raises: UsageError where another process holds the folder.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        on_synced: Synced | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        inline: bool = False,
+    ) -> None:
+        if not inline and loop is None:
+            raise UsageError("PosixStorage needs an event loop, or inline=True")
+        self.root = Path(root)
+        self._dir_lock = DataDirLock(root)
+        self.on_synced = on_synced
+        self._loop = loop
+        self._inline = inline
+        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._read_fds: OrderedDict[str, int] = OrderedDict()
+        self._ticket = 0
+        self._lock = threading.Lock()  # guards _File.jobs, running, error, fd between the loop and the workers
+        self._done: deque[tuple[int, Exception | None, _File]] = deque()
+        self._workers = None if inline else ThreadPoolExecutor(WORKERS_MAX, "storage")
+
+    # The port.
+
+    def append(self, name: str, data: Buffer) -> None:
+        """Queue `data` for the end of `name`; bytes are kept by reference, anything else is copied."""
+        file = self._file(name)
+        if file.error is None:
+            file.queued.append(data if isinstance(data, bytes) else bytes(data))
+            file.size += len(data)
+
+    def sync(self, name: str) -> int:
+        file = self._file(name)
+        chunks, file.queued = file.queued, []
+        return self._submit(file, chunks, replace=False)
+
+    def replace(self, name: str, data: Buffer) -> int:
+        file = self._file(name)
+        file.queued.clear()
+        file.size = len(data)
+        return self._submit(file, [bytes(data)], replace=True)
+
+    def read_into(self, name: str, offset: int, buf: bytearray | memoryview) -> int:
+        fd = self._read_fd(name)
+        if fd < 0:
+            return 0
+        view, done = memoryview(buf), 0
+        while done < len(view):
+            got = os.preadv(fd, [view[done:]], offset + done)
+            if got == 0:
+                break
+            done += got
+        return done
+
+    def size(self, name: str) -> int:
+        file = self._files.get(name)
+        if file is not None:
+            return file.size
+        try:
+            return os.stat(self.root / name).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+
+    def list(self, folder: str) -> list[str]:
+        try:
+            names = set(os.listdir(self.root / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            names = set()
+        prefix = folder + "/" if folder else ""
+        # A queued file may not be on the disk yet.
+        names.update(name[len(prefix) :].split("/")[0] for name in self._files if name.startswith(prefix))
+        if not folder:
+            names.difference_update(OWN_NAMES)
+        return sorted(names)
+
+    def remove(self, name: str) -> None:
+        for known in [n for n in self._files if n == name or n.startswith(name + "/")]:
+            self._forget(self._files.pop(known))
+        for known in [n for n in self._read_fds if n == name or n.startswith(name + "/")]:
+            os.close(self._read_fds.pop(known))
+        path = self.root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        stat = os.statvfs(self.root)
+        return stat.f_bavail * stat.f_frsize
+
+    # The shell's side.
+
+    def poll(self) -> int:
+        """Report what completed; returns how many. With a loop this happens by itself."""
+        count = 0
+        while self._done:
+            ticket, error, file = self._done.popleft()
+            count += 1
+            if self.on_synced is not None:
+                self.on_synced(ticket, error)
+            if error is not None:
+                with self._lock:
+                    file.pending_errors -= 1
+                    if file.curable and not file.pending_errors and not file.jobs and not file.running:
+                        file.error = None
+        return count
+
+    def close(self) -> None:
+        """Finish what was handed over, close all files, let go of the folder."""
+        if self._workers is not None:
+            self._workers.shutdown(wait=True)
+        for file in self._files.values():
+            if file.fd >= 0:
+                os.close(file.fd)
+        for fd in self._read_fds.values():
+            os.close(fd)
+        self._files.clear()
+        self._read_fds.clear()
+        self._dir_lock.release()
+
+    # Inside, on the event loop.
+
+    def _file(self, name: str) -> _File:
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = _File(self.root / name, max(0, self.size(name)))
+            if len(self._files) > FILES_MAX:
+                self._close_idle()
+        return file
+
+    def _close_idle(self) -> None:
+        with self._lock:
+            for name, file in list(self._files.items())[:-1]:
+                if len(self._files) <= FILES_MAX:
+                    return
+                if file.idle:
+                    del self._files[name]
+                    if file.fd >= 0:
+                        os.close(file.fd)
+
+    def _forget(self, file: _File) -> None:
+        with self._lock:
+            file.removed = True
+            if not file.running and file.fd >= 0:
+                os.close(file.fd)
+                file.fd = -1
+
+    def _submit(self, file: _File, chunks: Sequence[bytes], replace: bool) -> int:
+        self._ticket += 1
+        with self._lock:
+            file.jobs.append(_Job(self._ticket, chunks, replace))
+            start = not file.running
+            file.running = True
+        if self._workers is None:
+            self._work(file)
+        elif start:
+            self._workers.submit(self._work, file)
+        return self._ticket
+
+    def _read_fd(self, name: str) -> int:
+        fd = self._read_fds.get(name)
+        if fd is not None:
+            self._read_fds.move_to_end(name)
+            return fd
+        try:
+            fd = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+        self._read_fds[name] = fd
+        if len(self._read_fds) > READ_FDS_MAX:
+            os.close(self._read_fds.popitem(last=False)[1])
+        return fd
+
+    # Inside, on a worker.
+
+    def _work(self, file: _File) -> None:
+        """Do a file's jobs until there are none; those that gathered meanwhile share one fsync."""
+        while True:
+            with self._lock:
+                jobs = list(file.jobs)
+                file.jobs.clear()
+                if not jobs:
+                    file.running = False
+                    if file.removed and file.fd >= 0:
+                        _unlink_same(file)
+                    return
+                error = None if jobs[-1].replace else file.error
+            if error is None:
+                error = self._write(file, jobs)
+            with self._lock:
+                file.error = error
+                if error is not None:
+                    file.pending_errors += len(jobs)
+            self._done.extend((job.ticket, error, file) for job in jobs)
+            if self._loop is not None:
+                try:
+                    self._loop.call_soon_threadsafe(self.poll)
+                except RuntimeError:  # the loop was closed first: nobody is left to be told
+                    pass
+
+    def _write(self, file: _File, jobs: Sequence[_Job]) -> Exception | None:
+        """Write and sync. Returns what went wrong: a ticket must always be answered, for a lost one is a hang."""
+        curable = True
+        try:
+            if file.fd < 0:
+                file.fd = _open(file.path, file.created)
+            for job in jobs:
+                if job.replace:
+                    os.ftruncate(file.fd, 0)
+                write_all(file.fd, job.chunks)
+            curable = False
+            os.fsync(file.fd)
+            while file.created:
+                fsync_folder(file.created[-1])
+                file.created.pop()
+            return None
+        except OSError as e:
+            full = e.errno in _FULL
+            file.curable = full and curable
+            if file.fd >= 0:
+                file.size = os.fstat(file.fd).st_size
+            return StorageFull(f"{file.path}: {e.strerror}") if full else e
+        except Exception as e:
+            return e
+
+
+def write_all(fd: int, chunks: Sequence[bytes]) -> None:
+    """Write every byte of `chunks` at the end of `fd`, IOV_MAX chunks a call. Raises: OSError."""
+    start = 0
+    while start < len(chunks):
+        part: list[bytes | memoryview] = list(chunks[start : start + IOV_MAX])
+        start += len(part)
+        while part:
+            written = os.writev(fd, part)
+            if written == sum(map(len, part)):
+                break
+            while part and written >= len(part[0]):
+                written -= len(part.pop(0))
+            if written:
+                part[0] = memoryview(part[0])[written:]
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _open(path: Path, created: list[Path]) -> int:
+    """Open for appending; adds to `created` each folder that got a new name in it."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        missing = [p for p in path.parents if not p.exists()]
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        created.extend([path.parent, *(p.parent for p in missing)])
+        return os.open(path, flags | os.O_CREAT, 0o600)
+
+
+def _unlink_same(file: _File) -> None:
+    """A file that was removed while it was being written may have been created again by that write."""
+    try:
+        if os.stat(file.path).st_ino == os.fstat(file.fd).st_ino:
+            os.unlink(file.path)
+    except OSError:
+        pass
+    os.close(file.fd)
+    file.fd = -1

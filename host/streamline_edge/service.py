@@ -1,0 +1,65 @@
+"""An agent with all its doors: control socket, local broker, ingest. What `streamline --edge` runs.
+
+Rule: things start after what they need and stop before it: the doors close first, then the agent makes durable what
+came in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .agent import Agent
+from .control_server import ControlServer
+
+if TYPE_CHECKING:
+    from streamline_core.config import EdgeConfig
+    from streamline_host.embedded_broker import EmbeddedBroker
+
+    from .ingest import Ingest
+
+
+class Service:
+    """Raises (start): UsageError where the configuration cannot be honoured on this machine."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self.config = config
+        self.agent = Agent(config)
+        self.control = ControlServer(self.agent)
+        self.broker: EmbeddedBroker | None = None
+        self.ingest: Ingest | None = None
+
+    async def start(self) -> None:
+        await self.agent.start()
+        try:
+            await self.control.start()
+            await self._start_broker()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start_broker(self) -> None:
+        config = self.config
+        url = config.broker
+        if url is None:
+            return
+        if url == "embedded":
+            from streamline_host.embedded_broker import EmbeddedBroker
+
+            from .ingest import host_and_port
+
+            host, port = host_and_port(config.broker_listen)
+            self.broker = EmbeddedBroker(host, port, config.broker_password_file)
+            url = await self.broker.start()
+        if config.ingest:
+            from .ingest import Ingest
+
+            self.ingest = Ingest(self.agent, url)
+            self.ingest.start()
+
+    async def stop(self) -> None:
+        if self.ingest is not None:
+            await self.ingest.stop()
+        await self.control.stop()
+        if self.broker is not None:
+            await self.broker.stop()
+        await self.agent.stop()

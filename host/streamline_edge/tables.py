@@ -1,0 +1,81 @@
+"""Answers of the agent for people: rich tables on a terminal, plain columns elsewhere.
+
+Rule: one table for one question; what a script needs is in --json, not here. rich is imported only for a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+Row = list[str]
+
+
+def status(data: dict[str, Any]) -> None:
+    """The node in a few lines, then its streams."""
+    link = data.get("link")
+    if link is None:
+        cloud = "none configured"
+    else:
+        cloud = f"{link['endpoint']}: {'connected' if link['connected'] else link['reason'] or 'not connected'}"
+    print(f"node {data['node']}: {data['state']} · cloud {cloud}")
+    streams = data.get("streams", [])
+    columns = [name for name in streams[0] if not isinstance(streams[0][name], (dict, list))] if streams else []
+    show(columns, [[_cell(stream.get(name)) for name in columns] for stream in streams])
+
+
+def ledger(rows: list[dict[str, Any]]) -> None:
+    columns = ["topic", "partition", "epoch", "produced", "delivered", "pending", "lost", "unconfirmed"]
+    show(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
+
+
+def topics(rows: list[dict[str, Any]]) -> None:
+    columns = ["topic", "kind", "direction", "partitions"]
+    show(columns, [[_cell(row[name]) for name in columns] for row in rows])
+
+
+def health(data: dict[str, Any]) -> None:
+    print("healthy" if data["healthy"] else "degraded:")
+    for problem in data["problems"]:
+        print(f"  {problem}")
+
+
+def sync(data: dict[str, Any]) -> None:
+    print(f"{data['state']}, {data['pending']} records pending")
+    link = data.get("link")
+    if link is not None and not link["connected"]:
+        print(f"  {link['endpoint']}: {link['reason'] or 'not connected'}")
+
+
+def show(columns: Row, rows: list[Row]) -> None:
+    """Print a table."""
+    if not rows:
+        print("nothing to show")
+    elif sys.stdout.isatty():
+        _rich(columns, rows)
+    else:
+        widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+        for row in [columns, *rows]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _rich(columns: Row, rows: list[Row]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for i, name in enumerate(columns):
+        numeric = all(row[i].replace(",", "").isdigit() for row in rows)
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {value[name]:,}" for name in sorted(value) if value[name]) or "0"
+    if isinstance(value, bool) or value is None:
+        return "" if value is None else ("yes" if value else "no")
+    return f"{value:,}" if isinstance(value, int) else str(value)

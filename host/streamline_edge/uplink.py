@@ -1,0 +1,145 @@
+"""The way to the cloud: frames of the node's session over one MQTT link, with birth and death.
+
+Rule: a frame is asked of the node only when the link has sent all it was given, so that liveness never queues behind
+data. An unreachable broker is a state. Knows nothing of what frames say.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import ujson
+
+from streamline_host.broker_url import BrokerUrl
+from streamline_host.mqtt_link import MqttLink
+
+if TYPE_CHECKING:
+    from streamline_core.config import EdgeConfig
+    from streamline_core.node import Node
+
+log = logging.getLogger("streamline.uplink")
+
+FRAMES_PER_PUMP = 16  # then the loop gets its turn
+STATUS_BYTES_MAX = 1024
+
+
+class Uplink:
+    """on_input: called after the node was given something, so that the shell lets it work."""
+
+    def __init__(self, config: EdgeConfig, node: Node, on_input: Callable[[], None]) -> None:
+        assert config.cloud_endpoint is not None
+        prefix = f"streamline/1/{config.fleet}"
+        own = f"{prefix}/n/{config.node_id}"
+        self._tx, self._rx, self._status = f"{own}/tx", f"{own}/rx", f"{own}/status"
+        self._hub_status = f"{prefix}/hub/status"
+        self._node = node
+        self._on_input = on_input
+        self._connection = int.from_bytes(os.urandom(4), "big")
+        self.url = BrokerUrl.parse(
+            config.cloud_endpoint,
+            password_file=config.password_file,
+            ca_file=config.ca_file,
+            cert_file=config.cert_file,
+            key_file=config.key_file,
+        )
+        self.frames_out = 0
+        self.frames_in = 0
+        self.down_reason = "not connected yet"
+        self.link = MqttLink(
+            self.url,
+            config.node_id,
+            subscriptions=[(self._rx, 0), (self._hub_status, 1), (self._status, 1)],
+            on_message=self._message,
+            on_up=self._up,
+            on_down=self._down,
+            on_retry=self._retry,
+            on_writable=on_input,
+            will=(self._status, self._presence(False), 1, True),
+            retry_secs=(config.sync.retry.initial_ms / 1000, config.sync.retry.max_ms / 1000),
+        )
+
+    def start(self) -> None:
+        self.link.start()
+
+    async def stop(self) -> None:
+        """Say goodbye and disconnect."""
+        if self.link.connected:
+            self.link.publish(self._status, self._presence(False), qos=1, retain=True)
+        await self.link.stop()
+
+    def pump(self) -> bool:
+        """Publish frames while the link takes them at once. Returns True if there may be more right away."""
+        link = self.link
+        if not link.connected:
+            return False
+        for _ in range(FRAMES_PER_PUMP):
+            if link.unsent_bytes:
+                return False
+            frame = self._node.next_frame()
+            if frame is None:
+                return False
+            self.frames_out += 1
+            # It may be a view of a buffer that the node uses again.
+            link.publish(self._tx, bytes(frame))
+        return True
+
+    def status(self) -> dict[str, object]:
+        link = self.link
+        return {
+            "endpoint": str(self.url),
+            "connected": link.connected,
+            "reason": "" if link.connected else self.down_reason,
+            "bytes_out": link.bytes_out,
+            "bytes_in": link.bytes_in,
+            "frames_out": self.frames_out,
+            "frames_in": self.frames_in,
+        }
+
+    def _presence(self, online: bool) -> bytes:
+        text: str = ujson.dumps({"online": online, "connection": self._connection})
+        return text.encode()
+
+    def _up(self) -> None:
+        log.info("connected to %s", self.url)
+        self.link.publish(self._status, self._presence(True), qos=1, retain=True)
+        self._node.link_up()
+        self._on_input()
+
+    def _down(self, reason: str) -> None:
+        log.info("no connection to %s: %s", self.url, reason)
+        self.down_reason = reason
+        self._node.link_down(reason)
+        self._on_input()
+
+    def _retry(self, reason: str, wait_secs: float) -> None:
+        self.down_reason = reason
+
+    def _message(self, topic: str, payload: bytes) -> None:
+        if topic == self._rx:
+            self.frames_in += 1
+            self._node.receive(payload)
+        elif topic == self._hub_status:
+            self._hub(payload)
+        elif topic == self._status:
+            self._own(payload)
+        self._on_input()
+
+    def _hub(self, payload: bytes) -> None:
+        said = _read(payload)
+        self._node.hub_status(said.get("online") is True, str(said.get("boot", ""))[:64])
+
+    def _own(self, payload: bytes) -> None:
+        """The death of an earlier connection may reach the broker after the birth of this one."""
+        if payload and _read(payload).get("online") is not True and self.link.connected:
+            self.link.publish(self._status, self._presence(True), qos=1, retain=True)
+
+
+def _read(payload: bytes) -> dict[str, object]:
+    try:
+        said = ujson.loads(payload) if len(payload) <= STATUS_BYTES_MAX else None
+    except ValueError:
+        said = None
+    return said if isinstance(said, dict) else {}

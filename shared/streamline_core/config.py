@@ -1,0 +1,434 @@
+"""The configuration of an edge node: one table of keys, and the check of a dict against it.
+
+Rule: a configuration is accepted whole or refused whole, with every problem named at once: the key, the value, and
+what is allowed. What this build cannot honour is refused by name, never ignored. Knows nothing of files and YAML: a
+host reads `edge.yaml`, a board reads JSON, both hand over a dict. Relies on no order of a dict.
+"""
+
+from .config_values import (
+    nearest,
+    read_any,
+    read_bool,
+    read_choice,
+    read_filter,
+    read_int,
+    read_ms,
+    read_node_id,
+    read_number,
+    read_secs,
+    read_size,
+    read_text,
+    read_topic,
+    read_url,
+    show,
+)
+from .errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Path = tuple[str | int, ...]
+    Problem = tuple[Path, str]
+
+TOPICS_MAX = 256
+INGEST_RULES_MAX = 256
+PARTITIONS_MAX = 1024
+BATCH_OVERHEAD_BYTES = 64  # a frame around one batch
+BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
+STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
+
+_GIB = 1 << 30
+_REQUIRED = object()
+
+
+class ConfigError(UsageError):
+    """A configuration was refused. `problems`: list of (key path, what is wrong and what is allowed)."""
+
+    def __init__(self, problems: "list[Problem]") -> None:
+        super().__init__("\n".join(["%s: %s" % (path_text(path), text) for path, text in problems]))
+        self.problems = problems
+
+
+class GeoLocation:
+    lat: float
+    lon: float
+    name: str
+
+
+class RetryPolicy:
+    """Waits between attempts to connect, in milliseconds; they grow with full jitter from `initial_ms` to `max_ms`."""
+
+    initial_ms: int
+    max_ms: int
+
+
+class SyncConfig:
+    """interval_secs: 0 = continuously. batch_size: records. max_queue_size: records, 0 = no limit.
+    bandwidth_limit: bytes per second, 0 = no limit."""
+
+    enabled: bool
+    interval_secs: int
+    batch_size: int
+    compression: str
+    max_queue_size: int
+    bandwidth_limit: int
+    retry: RetryPolicy
+
+
+class ResourceLimits:
+    """max_storage: bytes, 0 = what the disk has. Those not given are None."""
+
+    max_memory: "int | None"
+    max_storage: int
+    max_cpu_percent: "int | None"
+    max_file_descriptors: "int | None"
+    max_connections: "int | None"
+    eviction_policy: str
+
+
+class LogConfig:
+    """batch_bytes: the largest that segments and frames can take, where not given. buffer_bytes: accepted but not yet
+    durable, beyond which producers wait. producers_max: idempotent producers remembered per log."""
+
+    segment_bytes: int
+    batch_bytes: int
+    commit_interval_ms: int
+    buffer_bytes: int
+    producers_max: int
+
+
+class TopicConfig:
+    """One topic. direction: "edge_to_cloud" or "local" (never leaves the node)."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str = "log",
+        direction: str = "edge_to_cloud",
+        partitions: int = 1,
+        priority: int = 5,
+        strategy: str = STRATEGIES[0],
+    ) -> None:
+        self.name, self.kind, self.direction = name, kind, direction
+        self.partitions, self.priority, self.strategy = partitions, priority, strategy
+
+
+class IngestRule:
+    """Messages of a local broker that match `filter` become records of `topic`.
+
+    key: "topic" = the MQTT topic is the record's key; None = no key.
+    """
+
+    def __init__(self, filter: str, topic: str, key: "str | None") -> None:
+        self.filter, self.topic, self.key = filter, topic, key
+
+
+class MeshConfig:
+    """Peers; this build takes only `enabled: false`."""
+
+    enabled: bool
+
+
+class EdgeConfig:
+    """A checked configuration: every key of the table is an attribute, sections are objects, `topics` is by name."""
+
+    node_id: str
+    fleet: str
+    location: "GeoLocation | None"
+    cloud_endpoint: "str | None"
+    password_file: "str | None"
+    ca_file: "str | None"
+    cert_file: "str | None"
+    key_file: "str | None"
+    data_dir: str
+    sync: SyncConfig
+    resources: ResourceLimits
+    log: LogConfig
+    frame_bytes_max: int
+    conflict_resolution: str
+    mesh: "MeshConfig | None"
+    broker: "str | None"
+    broker_listen: str
+    broker_password_file: "str | None"
+    topics: "dict[str, TopicConfig]"
+    ingest: "list[IngestRule]"
+
+    @classmethod
+    def from_dict(cls, given: "dict[str, Any]") -> "EdgeConfig":
+        """Check `given` (in the shape of edge.yaml, without its `edge:`) and fill in the defaults.
+
+        Sizes are bytes or text such as "256MB" (1024-based), durations are in the key's unit or text such as "5s".
+        Raises: ConfigError with all problems.
+        """
+        check = _Check()
+        config = cls()
+        if not isinstance(given, dict):
+            raise ConfigError([((), "%s is not a mapping of keys to values" % show(given))])
+        _read_sections(config, given, check)
+        config.topics = _read_topics(given, check)
+        config.ingest = _read_ingest(given, config.topics, check)
+        if not check.problems:
+            _check_together(config, check)
+        if check.problems:
+            raise ConfigError(check.problems)
+        return config
+
+
+class _Check:
+    """Collects problems, and reads single values by kind."""
+
+    def __init__(self) -> None:
+        self.problems: "list[Problem]" = []
+
+    def problem(self, path: "Path", text: str) -> None:
+        self.problems.append((path, text))
+
+    def value(
+        self, path: "Path", kind: "Callable[[Any, Any], Any]", given: object, default: object, allowed: object
+    ) -> "Any":
+        if given is None:
+            if default is _REQUIRED:
+                self.problem(path, "is missing")
+            return default
+        try:
+            return kind(given, allowed)
+        except (ValueError, UsageError) as e:
+            self.problem(path, str(e))
+            return default
+
+    def keys(self, path: "Path", given: "dict[Any, Any]", known: "list[str]") -> None:
+        for key in sorted([str(k) for k in given]):
+            if key not in known:
+                near = nearest(key, known)
+                hint = "did you mean %r?" % near if near else "known are " + ", ".join(sorted(known))
+                self.problem(path + (key,), "unknown key; " + hint)
+
+
+def path_text(path: "Path") -> str:
+    """("sync_topics", 0, "topic") as people write it: sync_topics[0].topic."""
+    text = ""
+    for part in path:
+        text += "[%d]" % part if isinstance(part, int) else ("." if text else "") + part
+    return text or "configuration"
+
+
+# (section, key, kind, default, allowed). The order is the order in which problems are told.
+_TABLE = (
+    ("", "node_id", read_node_id, _REQUIRED, None),
+    ("", "fleet", read_node_id, "default", None),
+    ("location", "lat", read_number, _REQUIRED, (-90, 90)),
+    ("location", "lon", read_number, _REQUIRED, (-180, 180)),
+    ("location", "name", read_text, "", None),
+    ("", "cloud_endpoint", read_url, None, ()),
+    ("", "password_file", read_text, None, None),
+    ("", "ca_file", read_text, None, None),
+    ("", "cert_file", read_text, None, None),
+    ("", "key_file", read_text, None, None),
+    ("", "data_dir", read_text, "streamline-data", None),
+    ("sync", "enabled", read_bool, True, None),
+    ("sync", "interval_secs", read_secs, 0, (0, 7 * 86400)),
+    ("sync", "batch_size", read_int, 1000, (1, 1000000)),
+    ("sync", "compression", read_choice, "zstd", ("none", "deflate", "zstd")),
+    ("sync", "max_queue_size", read_int, 0, (0, (1 << 48) - 1)),
+    ("sync", "bandwidth_limit", read_size, 0, (0, 1 << 40)),
+    ("sync.retry", "initial_ms", read_ms, 1000, (10, 3600000)),
+    ("sync.retry", "max_ms", read_ms, 60000, (10, 86400000)),
+    ("resources", "max_memory", read_size, None, (1 << 16, 1 << 50)),
+    ("resources", "max_storage", read_size, 4 * _GIB, (0, 1 << 50)),
+    ("resources", "max_cpu_percent", read_int, None, (1, 100)),
+    ("resources", "max_file_descriptors", read_int, None, (16, 1 << 20)),
+    ("resources", "max_connections", read_int, None, (1, 1 << 20)),
+    ("resources", "eviction_policy", read_choice, "oldest", ("oldest", "reject", "priority", "lru", "compact")),
+    ("log", "segment_bytes", read_size, 4 << 20, (1024, _GIB)),
+    ("log", "batch_bytes", read_size, None, (512, BATCH_BYTES_MAX)),
+    ("log", "commit_interval_ms", read_ms, 5, (0, 60000)),
+    ("log", "buffer_bytes", read_size, 16 << 20, (1024, _GIB)),
+    ("log", "producers_max", read_int, 64, (1, 65536)),
+    ("", "frame_bytes_max", read_size, 65536, (576, 65536)),
+    ("", "conflict_resolution", read_choice, STRATEGIES[0], STRATEGIES),
+    ("", "broker", read_url, None, ("embedded",)),
+    ("", "broker_listen", read_text, "127.0.0.1:1883", None),
+    ("", "broker_password_file", read_text, None, None),
+    ("mesh", "enabled", read_bool, False, None),
+    ("mesh", "discovery", read_any, None, None),
+    ("mesh", "max_peers", read_int, None, (1, 64)),
+    ("mesh", "gossip_interval_secs", read_secs, None, (1, 3600)),
+    ("mesh", "replicated_topics", read_any, None, None),
+)
+_SECTIONS = (
+    ("location", GeoLocation),
+    ("sync", SyncConfig),
+    ("sync.retry", RetryPolicy),
+    ("resources", ResourceLimits),
+    ("log", LogConfig),
+    ("mesh", MeshConfig),
+)
+_LISTS = ("sync_topics", "local_topics", "ingest")
+# What is known and not built: (section, key, values that are honoured).
+_NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
+    ("resources", "max_memory", (None,)),
+    ("resources", "max_cpu_percent", (None,)),
+    ("resources", "max_file_descriptors", (None,)),
+    ("resources", "max_connections", (None,)),
+    ("resources", "eviction_policy", ("oldest", "reject")),
+    ("", "conflict_resolution", (STRATEGIES[0],)),
+    ("mesh", "enabled", (False,)),
+)
+# The keys of an entry of sync_topics: key, kind, default, allowed, values that are honoured (None: all).
+_TOPIC_TABLE = (
+    ("topic", read_topic, _REQUIRED, None, None),
+    ("kind", read_choice, "log", ("log", "keyed"), ("log",)),
+    (
+        "direction",
+        read_choice,
+        "edge_to_cloud",
+        ("edge_to_cloud", "cloud_to_edge", "bidirectional"),
+        ("edge_to_cloud",),
+    ),
+    ("partitions", read_int, 1, (1, PARTITIONS_MAX), None),
+    ("priority", read_int, 5, (1, 10), (5,)),
+    ("strategy", read_choice, STRATEGIES[0], STRATEGIES, (STRATEGIES[0],)),
+)
+_LOCAL_KEYS = ("topic", "partitions")
+_INGEST_KEYS = ["from", "topic", "key"]
+
+
+def _not_built(check: _Check, path: "Path", value: object, honoured: "tuple[object, ...]") -> None:
+    if value not in honoured:
+        use = (
+            "remove it"
+            if honoured[0] is None
+            else "use " + " or ".join([str(h).lower() if h is False else str(h) for h in honoured])
+        )
+        shown = str(value).lower() if value is True else str(value)
+        check.problem(path, "%s: this build does not do that yet; %s" % (shown, use))
+
+
+def _read_sections(config: EdgeConfig, given: "dict[str, Any]", check: _Check) -> None:
+    sections: "dict[str, tuple[Path, dict[str, Any], Any]]" = {"": ((), given, config)}
+    known: "dict[str, list[str]]" = {"": list(_LISTS)}
+    for name, make in _SECTIONS:
+        cut = name.rfind(".")
+        parent_path, parent, holder = sections[name[:cut] if cut > 0 else ""]
+        leaf = name[cut + 1 :]
+        known[name[:cut] if cut > 0 else ""].append(leaf)
+        known[name] = []
+        path = parent_path + (leaf,)
+        inner = parent.get(leaf)
+        if inner is not None and not isinstance(inner, dict):
+            check.problem(path, "%s is not allowed; it is a section of keys and values" % show(inner))
+            inner = None
+        if name in ("location", "mesh") and inner is None:
+            setattr(holder, leaf, None)
+            continue
+        target = make()
+        setattr(holder, leaf, target)
+        sections[name] = (path, inner or {}, target)
+    for section, key, kind, default, allowed in _TABLE:
+        if section in sections:
+            path, inner, target = sections[section]
+            known[section].append(key)
+            setattr(target, key, check.value(path + (key,), kind, inner.get(key), default, allowed))
+    for section, key, honoured in _NOT_BUILT:
+        if section in sections:
+            path, inner, target = sections[section]
+            _not_built(check, path + (key,), getattr(target, key), honoured)
+    for section in sorted(sections):
+        path, inner, target = sections[section]
+        check.keys(path, inner, known[section])
+
+
+def _entries(given: "dict[str, Any]", key: str, entries_max: int, check: _Check) -> "list[Any]":
+    entries = given.get(key)
+    if entries is None:
+        return []
+    if not isinstance(entries, (list, tuple)) or len(entries) > entries_max:
+        check.problem((key,), "%s is not allowed; use a list of at most %d" % (show(entries), entries_max))
+        return []
+    return list(entries)
+
+
+def _read_topics(given: "dict[str, Any]", check: _Check) -> "dict[str, TopicConfig]":
+    topics: "dict[str, TopicConfig]" = {}
+    for section in ("sync_topics", "local_topics"):
+        for i, entry in enumerate(_entries(given, section, TOPICS_MAX, check)):
+            path: "Path" = (section, i)
+            if isinstance(entry, str):
+                entry = {"topic": entry}
+            if not isinstance(entry, dict):
+                check.problem(path, "%s is not allowed; use a topic's name, or keys and values" % show(entry))
+                continue
+            local = section == "local_topics"
+            keys = _LOCAL_KEYS if local else [row[0] for row in _TOPIC_TABLE]
+            check.keys(path, entry, list(keys))
+            values: "dict[str, Any]" = {}
+            for key, kind, default, allowed, honoured in _TOPIC_TABLE:
+                values[key] = check.value(
+                    path + (key,), kind, entry.get(key) if key in keys else None, default, allowed
+                )
+                if honoured is not None:
+                    _not_built(check, path + (key,), values[key], honoured)
+            name = values["topic"]
+            if name in topics:
+                check.problem(path + ("topic",), "%r is there twice; name each topic once" % name)
+            elif name is not _REQUIRED:
+                direction = "local" if local else values["direction"]
+                topics[name] = TopicConfig(
+                    name, values["kind"], direction, values["partitions"], values["priority"], values["strategy"]
+                )
+    return topics
+
+
+def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", check: _Check) -> "list[IngestRule]":
+    rules = []
+    for i, entry in enumerate(_entries(given, "ingest", INGEST_RULES_MAX, check)):
+        path: "Path" = ("ingest", i)
+        if not isinstance(entry, dict):
+            check.problem(path, "%s is not allowed; use the keys from, topic, key" % show(entry))
+            continue
+        check.keys(path, entry, _INGEST_KEYS)
+        source = check.value(path + ("from",), read_filter, entry.get("from"), _REQUIRED, None)
+        topic = check.value(path + ("topic",), read_topic, entry.get("topic"), _REQUIRED, None)
+        key = check.value(path + ("key",), read_choice, entry.get("key"), "none", ("topic", "none"))
+        if topic is not _REQUIRED and topic not in topics:
+            check.problem(path + ("topic",), "%r is not in sync_topics or local_topics; add it there" % topic)
+        rules.append(IngestRule(source, topic, None if key == "none" else key))
+    if rules and given.get("broker") is None:
+        check.problem(("ingest",), "needs a local broker; set broker to embedded or to a URL")
+    return rules
+
+
+def _check_together(config: EdgeConfig, check: _Check) -> None:
+    """What only two values together can get wrong."""
+    log = config.log
+    if log.batch_bytes is None:
+        log.batch_bytes = min(BATCH_BYTES_MAX, log.segment_bytes, config.frame_bytes_max - BATCH_OVERHEAD_BYTES)
+    if log.batch_bytes + BATCH_OVERHEAD_BYTES > config.frame_bytes_max:
+        most = config.frame_bytes_max - BATCH_OVERHEAD_BYTES
+        check.problem(
+            ("log", "batch_bytes"),
+            "%d does not fit a frame of frame_bytes_max; use at most %d" % (log.batch_bytes, most),
+        )
+    if log.batch_bytes > log.segment_bytes:
+        check.problem(
+            ("log", "batch_bytes"),
+            "%d does not fit a segment; use at most segment_bytes, %d" % (log.batch_bytes, log.segment_bytes),
+        )
+    if log.buffer_bytes < log.batch_bytes:
+        check.problem(
+            ("log", "buffer_bytes"),
+            "%d is less than one batch; use at least batch_bytes, %d" % (log.buffer_bytes, log.batch_bytes),
+        )
+    if config.sync.retry.max_ms < config.sync.retry.initial_ms:
+        check.problem(
+            ("sync", "retry", "max_ms"),
+            "%d is less than initial_ms, %d" % (config.sync.retry.max_ms, config.sync.retry.initial_ms),
+        )
+    if 0 < config.resources.max_storage < 2 * log.segment_bytes:
+        check.problem(
+            ("resources", "max_storage"),
+            "%d holds less than two segments of log.segment_bytes" % config.resources.max_storage,
+        )
+    if config.cloud_endpoint is None and (config.password_file or config.cert_file):
+        check.problem(("cloud_endpoint",), "is missing, and there are credentials for it")

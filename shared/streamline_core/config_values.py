@@ -1,0 +1,147 @@
+"""The values of a configuration: one function for each kind, from what a file says to what the program uses.
+
+Rule: each takes a value and what is allowed, returns the value to use, and raises ValueError or UsageError whose text
+shows the value and says what is allowed. A value that may hold a secret is never shown. Knows nothing of keys.
+"""
+
+from .stream import check_node_id, check_topic
+
+TEXT_CHARS_MAX = 1024
+SCHEMES = ("mqtt", "mqtts", "ws", "wss", "https")
+
+# Binary everywhere: who writes 64KB for a buffer or 4GB for a card means 1024, as device tools do.
+_SIZE_UNITS = (
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("kb", 1 << 10),
+    ("mb", 1 << 20),
+    ("gb", 1 << 30),
+    ("b", 1),
+)
+_TIME_UNITS = (("ms", 1), ("s", 1000), ("m", 60000), ("h", 3600000))
+
+
+def nearest(word: str, known: "list[str]") -> "str | None":
+    """The one of `known` that `word` is most likely a slip of (at most a third of its letters wrong), or None."""
+    best, best_distance = None, max(1, len(word) // 3) + 1
+    for candidate in sorted(known):
+        row = list(range(len(candidate) + 1))
+        for i, a in enumerate(word[:64]):
+            diagonal, row[0] = row[0], i + 1
+            for j, b in enumerate(candidate):
+                diagonal, row[j + 1] = row[j + 1], min(row[j + 1] + 1, row[j] + 1, diagonal + (a != b))
+        if row[-1] < best_distance:
+            best, best_distance = candidate, row[-1]
+    return best
+
+
+def show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def read_bool(value: object, allowed: object) -> bool:
+    if value is True or value is False:
+        return bool(value)
+    raise ValueError("%s is not allowed; use true or false" % show(value))
+
+
+def read_choice(value: object, allowed: "tuple[str, ...]") -> str:
+    if isinstance(value, str) and value in allowed:
+        return value
+    raise ValueError("%s is not allowed; use one of %s" % (show(value), ", ".join(allowed)))
+
+
+def read_text(value: object, allowed: object) -> str:
+    if isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX:
+        return value
+    raise ValueError("%s is not allowed; use text of 1 to %d characters" % (show(value), TEXT_CHARS_MAX))
+
+
+def read_any(value: object, allowed: object) -> object:
+    return value
+
+
+def read_node_id(value: object, allowed: object) -> str:
+    check_node_id(value)
+    return str(value)
+
+
+def read_topic(value: object, allowed: object) -> str:
+    check_topic(value)
+    return str(value)
+
+
+def read_url(value: object, allowed: "tuple[str, ...]") -> str:
+    text = read_text(value, None)
+    scheme = text.split("://")[0]
+    if text in allowed or ("://" in text and scheme in SCHEMES and len(text) > len(scheme) + 3):
+        return text
+    # The value itself may hold a password: only its beginning is shown.
+    words = list(allowed) + ["%s://HOST" % s for s in SCHEMES]
+    raise ValueError(
+        "%r is not allowed; use one of %s" % (scheme[:16] if "@" not in scheme else "...", ", ".join(words))
+    )
+
+
+def read_number(value: object, allowed: "tuple[int, int]") -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and allowed[0] <= value <= allowed[1]:
+        return value
+    raise ValueError("%s is not allowed; use a number from %d to %d" % (show(value), allowed[0], allowed[1]))
+
+
+def _in_range(value: "int | None", given: object, allowed: "tuple[int, int]", what: str) -> int:
+    if value is None or not allowed[0] <= value <= allowed[1]:
+        raise ValueError("%s is not allowed; use %s from %d to %d" % (show(given), what, allowed[0], allowed[1]))
+    return value
+
+
+def read_int(value: object, allowed: "tuple[int, int]") -> int:
+    whole = value if isinstance(value, int) and not isinstance(value, bool) else None
+    return _in_range(whole, value, allowed, "a whole number")
+
+
+def _with_unit(text: str, units: "tuple[tuple[str, int], ...]") -> "int | None":
+    """ "4 GB" in the smallest unit, or None where it is not a whole number and a unit."""
+    digits = 0
+    while digits < len(text) and text[digits] in "0123456789":
+        digits += 1
+    unit = text[digits:].strip().lower()
+    for name, factor in units:
+        if unit == name and 0 < digits <= 15:
+            return int(text[:digits]) * factor
+    return None
+
+
+def read_size(value: object, allowed: "tuple[int, int]") -> int:
+    what = "bytes, or text such as '256MB' (1024-based),"
+    if isinstance(value, str):
+        return _in_range(_with_unit(value, _SIZE_UNITS), value, allowed, what)
+    return _in_range(value if isinstance(value, int) and not isinstance(value, bool) else None, value, allowed, what)
+
+
+def read_ms(value: object, allowed: "tuple[int, int]") -> int:
+    what = "milliseconds, or text such as '5s',"
+    if isinstance(value, str):
+        return _in_range(_with_unit(value, _TIME_UNITS), value, allowed, what)
+    return _in_range(value if isinstance(value, int) and not isinstance(value, bool) else None, value, allowed, what)
+
+
+def read_secs(value: object, allowed: "tuple[int, int]") -> int:
+    what = "whole seconds, or text such as '5m',"
+    if isinstance(value, str):
+        ms = _with_unit(value, _TIME_UNITS)
+        return _in_range(None if ms is None or ms % 1000 else ms // 1000, value, allowed, what)
+    return _in_range(value if isinstance(value, int) and not isinstance(value, bool) else None, value, allowed, what)
+
+
+def read_filter(value: object, allowed: object) -> str:
+    text = read_text(value, None)
+    levels = text.split("/")
+    for i, level in enumerate(levels):
+        if ("#" in level and (level != "#" or i != len(levels) - 1)) or ("+" in level and level != "+"):
+            raise ValueError(
+                "%s is not an MQTT filter; '+' and '#' stand for whole levels, '#' for the last" % show(value)
+            )
+    return text

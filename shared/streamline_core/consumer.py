@@ -1,0 +1,87 @@
+"""Reading a local log record by record: what an application on this node consumes.
+
+Rule: only what is durable is shown; what is gone is shown as a gap, never skipped in silence. Knows nothing of sessions.
+"""
+
+from .batch import batches, parse_header, records
+from .log_reader import LogReader
+from .segments import segment_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .log import Log
+    from .partition import Partition
+    from .record import Record
+
+
+class Gap:
+    """Offsets [first, next) are gone, by `cause`."""
+
+    def __init__(self, first: int, next_: int, cause: str) -> None:
+        self.first = first
+        self.next = next_
+        self.cause = cause
+
+
+class Consumer:
+    """Reads one partition from `offset` on, and on into the next epoch where a fork moved what follows. offset: the next to read."""
+
+    def __init__(self, partition: "Partition", offset: int, buf: bytearray) -> None:
+        self._partition = partition
+        self._buf = buf
+        self._follow(partition.current, max(0, offset))
+
+    def _follow(self, log: "Log", offset: int) -> None:
+        self.log = log
+        self._reader = LogReader(log, offset)
+
+    @property
+    def offset(self) -> int:
+        return self._reader.offset
+
+    def take(self, bytes_max: int = 65536) -> "list[Record | Gap]":
+        """What comes next, of about `bytes_max` stored bytes; empty at the durable end. Raises OSError, CorruptRecord."""
+        reader = self._reader
+        if reader.offset >= self.log.durable:
+            moved = self.log.moved(reader.offset)
+            if moved is None:
+                return []
+            self._follow(moved[0], moved[1])
+            reader = self._reader
+        piece = reader.read(self._buf, bytes_max)
+        if piece is None:
+            return []
+        if piece.cause:
+            return [Gap(piece.first, piece.next, piece.cause)]
+        found: "list[Record | Gap]" = []
+        for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
+            for record in records(header, batch):
+                if record.offset >= piece.first:
+                    found.append(record)
+        return found
+
+
+def offset_at(log: "Log", time_ms: int) -> int:
+    """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was."""
+    storage, bases = log.storage, log.bases
+    buf = bytearray(60)
+    low, high = 0, len(bases)
+    while low < high:  # the last segment that begins before that time
+        middle = (low + high) // 2
+        n = storage.read_into(segment_name(log.folder, bases[middle]), 0, buf)
+        header = parse_header(memoryview(buf)[:n])
+        if header is not None and header.hlc >> 16 < time_ms:
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0:
+        return log.first
+    name, at = segment_name(log.folder, bases[low - 1]), 0
+    while True:
+        n = storage.read_into(name, at, buf)
+        header = parse_header(memoryview(buf)[:n])
+        if header is None:
+            return bases[low] if low < len(bases) else log.durable
+        if header.hlc >> 16 >= time_ms:
+            return header.base
+        at += header.length

@@ -1,0 +1,54 @@
+"""Credit: how many bytes a receiver allows to be under way to it, granted to all its streams from one pool.
+
+Rule: the sum of what is granted never exceeds the pool. A stream starts with one frame, doubles while it uses what it has, halves on loss,
+and gives all back when idle; so a fleet that reconnects does not collapse the broker.
+"""
+
+WINDOW_BYTES_MIN = 65536
+WINDOW_BYTES_MAX = 8 << 20
+
+
+class CreditPool:
+    """total: bytes that may be granted."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.granted = 0
+
+    def take(self, wanted: int) -> int:
+        """As much of `wanted` as there is."""
+        n = max(0, min(wanted, self.total - self.granted))
+        self.granted += n
+        return n
+
+    def give(self, n: int) -> None:
+        self.granted -= n
+
+
+class Window:
+    """What one stream is granted. `size`: bytes."""
+
+    def __init__(self, pool: CreditPool) -> None:
+        self._pool = pool
+        self.size = 0
+
+    def open(self) -> int:
+        """At least one frame, if the pool has it; returns the size."""
+        if self.size < WINDOW_BYTES_MIN:
+            self.size += self._pool.take(WINDOW_BYTES_MIN - self.size)
+        return self.size
+
+    def grow(self) -> None:
+        """The stream made use of all it had, and nothing was lost."""
+        self.size += self._pool.take(min(self.size, WINDOW_BYTES_MAX - self.size))
+
+    def shrink(self) -> None:
+        """Something was lost."""
+        keep = max(min(self.size, WINDOW_BYTES_MIN), self.size // 2)
+        self._pool.give(self.size - keep)
+        self.size = keep
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._pool.give(self.size)
+        self.size = 0

@@ -1,0 +1,29 @@
+"""The errors of the core: who is at fault decides what happens next.
+
+Rule: a handful of classes, one per thing a caller can do about it. Expected outcomes are return values, not errors.
+Must not know: who raises them.
+"""
+
+
+class StreamlineError(Exception):
+    """The base of every error that the core raises on purpose."""
+
+
+class ProtocolError(StreamlineError):
+    """The peer is at fault: drop the frame or the session."""
+
+
+class UsageError(StreamlineError):
+    """We are at fault: a bug or a wrong setting on this side. Crash loudly."""
+
+
+class CorruptRecord(StreamlineError):
+    """The disk is at fault: note a gap and carry on."""
+
+
+class StorageFull(StreamlineError):
+    """There is no room in storage: backpressure."""
+
+
+class QueueFull(StreamlineError):
+    """A queue is at its bound: backpressure."""

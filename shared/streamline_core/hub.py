@@ -1,0 +1,367 @@
+"""The hub: one receiving side for a whole fleet, over one store.
+
+Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is switched at the first frame that
+bears the new id, not at HELLO, so that nobody can end a session by repeating an old greeting. Knows nothing of MQTT or SQL.
+"""
+
+from . import VERSION, frames
+from .backoff import jitter
+from .credit import CreditPool
+from .errors import ProtocolError, UsageError
+from .frames import ERROR, HELLO
+from .receiver import StreamReceiver
+from .session import HUB, NOT_A_DEFINITION, OPEN, UNKNOWN_SESSION, Identity, Session
+from .store_ops import ChunkReceived, NodeSeen, StreamState, TopicDefined
+from .stream import StreamId, check_node_id, check_topic
+from .topic import definition_from_wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .codec import Codecs
+    from .frames import Frame
+    from .ports import Clock, Entropy, Store
+    from .sender import StreamSender
+    from .store_ops import Op
+    from .topic import TopicDefinition
+
+COMMIT_BYTES_MAX = 8 << 20  # of one transaction, so that a slow disk still confirms in steps
+COMMIT_RETRY_MS = 1000
+ERROR_INTERVAL_MS = 1000  # at most one ERROR to a node in that time
+IDLE_MS = 10000  # after which a stream's credit goes back to the pool
+SWAPS_MAX = 3  # changes of a node's storage id within SWAP_MS that look like two devices
+SWAP_MS = 600000
+RESTART_AWAY_MS = 1000
+
+
+class HubConfig:
+    """node_id, fleet: names; credit_bytes: what may be under way to this hub; topics: definitions by name, or None to take up a topic
+    as the first node defines it."""
+
+    def __init__(
+        self,
+        node_id: str = "cloud",
+        fleet: str = "default",
+        credit_bytes: int = 64 << 20,
+        topics: "dict[str, TopicDefinition] | None" = None,
+    ) -> None:
+        check_node_id(node_id)
+        check_topic(fleet)
+        self.node_id = node_id
+        self.fleet = fleet
+        self.credit_bytes = credit_bytes
+        self.topics = topics
+
+
+class NodeAtHub:
+    """What the hub knows of one node while it runs."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.current: "Session | None" = None
+        self.candidate: "Session | None" = None
+        self.online: "bool | None" = None
+        self.storage_id = b""
+        self.swaps_ms: "list[int]" = []
+        self.error_at_ms = -1
+        self.refused_frames = 0
+        self.last_seen_ms = -1
+        self.outbox: "list[bytes]" = []
+        self.why_refused = ""
+
+
+class Hub:
+    """config: a HubConfig; the rest are the ports. `codecs` is what this hub can take."""
+
+    def __init__(self, config: HubConfig, clock: "Clock", entropy: "Entropy", store: "Store", codecs: "Codecs") -> None:
+        self.config = config
+        self.nodes: "dict[str, NodeAtHub]" = {}
+        self.boot = b""
+        self.counters = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0, "refused_frames": 0, "commits": 0, "commit_errors": 0}
+        self._clock = clock
+        self._entropy = entropy
+        self._store = store
+        self._codecs = codecs
+        self._pool = CreditPool(config.credit_bytes)
+        self._receivers: "dict[tuple[str, str, int, int], StreamReceiver]" = {}
+        self._topics: "dict[str, TopicDefinition]" = {}
+        self._ops: "list[Op]" = []
+        self._committing: "list[Op]" = []
+        self._ticket = 0
+        self._retry_at_ms = -1
+        self._to_send: "list[str]" = []  # nodes that have frames, in turn
+        self._swept_ms = 0
+        self._me: "Identity | None" = None
+
+    def open(self) -> None:
+        boot = bytearray(8)
+        self._entropy.fill(boot)
+        self.boot = bytes(boot)
+        self._me = Identity(
+            self.config.node_id, HUB, self.boot, frames.FRAME_BYTES_MAX, frames.RAW_BYTES_MAX, "streamline-cloud " + VERSION
+        )
+
+    def close(self) -> None:
+        """Queue a BYE for every node: they come back in their own time, not all at once."""
+        for name in sorted(self.nodes):
+            session = self.nodes[name].current
+            if session is not None:
+                session.bye("the hub stops", jitter(self._entropy, RESTART_AWAY_MS))
+                self._wants_to_send(name)
+
+    # Frames
+
+    def _node(self, name: str) -> NodeAtHub:
+        node = self.nodes.get(name)
+        if node is None:
+            check_node_id(name)
+            node = self.nodes[name] = NodeAtHub(name)
+            node.storage_id = self._store.load_node(name) or b""
+        return node
+
+    def _wants_to_send(self, name: str) -> None:
+        if name not in self._to_send:
+            self._to_send.append(name)
+
+    def receive(self, name: str, data: "bytes | bytearray | memoryview") -> None:
+        """A frame from a node (the carrier vouches for the name). Whatever it holds, the hub goes on."""
+        self.counters["frames_in"] += 1
+        self.counters["bytes_in"] += len(data)
+        try:
+            node = self._node(name)
+        except UsageError:
+            self.counters["refused_frames"] += 1
+            return
+        try:
+            self._take(node, frames.decode(data))
+        except ProtocolError as error:
+            node.refused_frames += 1
+            node.why_refused = str(error)
+            self.counters["refused_frames"] += 1
+        self._wants_to_send(name)
+
+    def _take(self, node: NodeAtHub, frame: "Frame") -> None:
+        now_ms = self._clock.monotonic_ms()
+        node.last_seen_ms = now_ms
+        if frame.type == HELLO:
+            if frame.fields[1] != node.node:
+                raise ProtocolError("a HELLO of %r under the name of %r" % (frame.fields[1], node.node))
+            assert self._me is not None, "the hub is not open"
+            candidate = Session(self._me, self, self._codecs, self._entropy, bytearray(frames.DATA_HEADER_BYTES))
+            candidate.answer(frame, self._clock.wall_ms())
+            node.candidate = candidate
+        elif node.current is not None and frame.session == node.current.id:
+            node.current.receive(frame, now_ms)
+        elif node.candidate is not None and frame.session == node.candidate.id:
+            self._switch(node, node.candidate, now_ms)
+            node.candidate.receive(frame, now_ms)
+            node.candidate = None
+        elif frame.type != ERROR:
+            if node.error_at_ms < 0 or now_ms - node.error_at_ms >= ERROR_INTERVAL_MS:
+                node.error_at_ms = now_ms
+                fields = (UNKNOWN_SESSION, "greet again", 0, None)
+                node.outbox.append(frames.encode(ERROR, frame.session, fields))
+            raise ProtocolError("a frame of an unknown session")
+
+    def _switch(self, node: NodeAtHub, session: Session, now_ms: int) -> None:
+        peer = session.peer
+        assert peer is not None
+        if node.current is not None:
+            self._release(node.current)
+        if peer.storage_id != node.storage_id:
+            if node.storage_id:
+                node.swaps_ms = [t for t in node.swaps_ms if now_ms - t < SWAP_MS] + [now_ms]
+            node.storage_id = peer.storage_id
+        self._add([NodeSeen(node.node, peer.storage_id, peer.software)])
+        node.current = session
+
+    def _release(self, session: Session) -> None:
+        for receiver in session.receivers.values():
+            receiver.window.close()
+            receiver.handle = -1
+
+    def next_frame(self) -> "tuple[str, bytes | memoryview] | None":
+        """The next frame to carry and to whom; None if there is none."""
+        now_ms = self._clock.monotonic_ms()
+        while self._to_send:
+            name = self._to_send[0]
+            node = self.nodes[name]
+            frame: "bytes | memoryview | None" = node.outbox.pop(0) if node.outbox else None
+            for session in (node.candidate, node.current):
+                if frame is None and session is not None:
+                    frame = session.next_frame(True, now_ms)
+            if frame is not None:
+                self.counters["frames_out"] += 1
+                self.counters["bytes_out"] += len(frame)
+                return name, frame
+            self._to_send.pop(0)
+        return None
+
+    def node_status(self, name: str, online: bool) -> None:
+        """A node's retained birth or death was seen."""
+        try:
+            node = self._node(name)
+        except UsageError:
+            return
+        node.online = online
+        if not online and node.current is not None:
+            for receiver in node.current.receivers.values():
+                receiver.window.close()
+
+    # What sessions report
+
+    def opened(self, session: Session) -> None:
+        pass  # the switch has seen to it
+
+    def forked(self, session: Session, sender: "StreamSender", at: int) -> None:
+        pass  # a hub of this build offers nothing
+
+    def ended(self, session: Session, code: str, text: str, away_ms: int) -> None:
+        self._release(session)
+        if session.peer is not None:
+            node = self.nodes.get(session.peer.node_id)
+            if node is not None and node.current is session:
+                node.current = None
+
+    def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
+        """A HAVE names a stream that this session has not seen."""
+        handle, _, _, _, topic, partition, origin, epoch, definition, _, held = row
+        peer = session.peer
+        if peer is None or origin != peer.node_id:
+            session.error("origin", "%s may offer only what it wrote itself, not streams of %r" % (session.me.node_id, origin), 0, handle)
+            return None
+        why = self._define(topic, partition, definition)
+        if why is not None:
+            session.error(NOT_A_DEFINITION, "topic %r: %s" % (topic, why), 0, handle)
+            return None
+        stream = StreamId(origin, topic, partition, epoch)
+        self._close_others(stream, held)
+        return self._receiver(stream)
+
+    def _define(self, topic: str, partition: int, wire: object) -> "str | None":
+        """Take up or compare a topic's definition; returns why it is refused, or None."""
+        try:
+            check_topic(topic)
+            theirs = definition_from_wire(wire)
+        except (UsageError, ProtocolError) as error:
+            return str(error)
+        if partition >= theirs.partitions:
+            return "partition %d of %d" % (partition, theirs.partitions)
+        if theirs.kind != "log" or theirs.direction != "edge_to_cloud":
+            return "this hub takes logs from edge to cloud, not %s, %s" % (theirs.kind, theirs.direction)
+        mine = self._topics.get(topic)
+        if mine is None and self.config.topics is not None:
+            mine = self.config.topics.get(topic)
+            if mine is None:
+                return "this hub does not take it; it takes: %s" % ", ".join(sorted(self.config.topics))
+        if mine is None:
+            known = self._store.load_topic(topic)
+            if known is None:
+                self._add([TopicDefined(topic, theirs.to_wire())])
+                mine = theirs
+            else:
+                mine = definition_from_wire(known)
+        self._topics[topic] = mine
+        return mine.difference(theirs)
+
+    def _receiver(self, stream: StreamId) -> StreamReceiver:
+        receiver = self._receivers.get(stream.key())
+        if receiver is None:
+            state = self._store.load_stream(stream)
+            receiver = StreamReceiver(stream, state or StreamState(), self._pool)
+            self._receivers[stream.key()] = receiver
+        return receiver
+
+    def _close_others(self, stream: StreamId, held: "list[int]") -> None:
+        """Epochs of this (topic, partition) that their origin no longer holds owe nothing any more: what was pending is lost."""
+        known = set(self._store.load_epochs(stream.origin, stream.topic, stream.partition))
+        for key in self._receivers:
+            if key[:3] == (stream.origin, stream.topic, stream.partition):
+                known.add(key[3])
+        for epoch in sorted(known):
+            if epoch != stream.epoch and epoch not in held:
+                op = self._receiver(StreamId(stream.origin, stream.topic, stream.partition, epoch)).close()
+                if op is not None:
+                    self._add([op])
+
+    def arrived(self, session: Session, receiver: StreamReceiver, ops: "list[Op]") -> None:
+        self._add(ops)
+
+    # Commits
+
+    def _add(self, ops: "list[Op]") -> None:
+        self._ops.extend(ops)
+
+    def _commit(self) -> None:
+        size = n = 0
+        for op in self._ops:
+            size += len(op.data) if isinstance(op, ChunkReceived) else 64
+            n += 1
+            if size >= COMMIT_BYTES_MAX:
+                break
+        self._committing, self._ops = self._ops[:n], self._ops[n:]
+        self._ticket = self._store.commit(self._committing)
+
+    def committed(self, ticket: int, error: "Exception | None" = None) -> None:
+        """The store committed, or (error) applied nothing of it: it is tried again."""
+        if ticket != self._ticket:
+            return
+        self._ticket = 0
+        ops, self._committing = self._committing, []
+        if error is not None:
+            self.counters["commit_errors"] += 1
+            self._ops = ops + self._ops
+            self._retry_at_ms = self._clock.monotonic_ms() + COMMIT_RETRY_MS
+            return
+        self.counters["commits"] += 1
+        for op in ops:
+            stream = getattr(op, "stream", None)
+            receiver = self._receivers.get(stream.key()) if stream is not None else None
+            if receiver is not None:
+                receiver.committed(op)
+                node = self.nodes.get(receiver.stream.origin)
+                if node is not None and node.current is not None:
+                    node.current.want(receiver)
+                    self._wants_to_send(node.node)
+
+    def tick(self) -> int:
+        """Do what is due. Returns when to come again (monotonic ms), -1 for never."""
+        now_ms = self._clock.monotonic_ms()
+        waiting = []
+        if self._ops and not self._ticket:
+            if now_ms >= self._retry_at_ms:
+                self._commit()
+            else:
+                waiting.append(self._retry_at_ms)
+        if now_ms - self._swept_ms >= IDLE_MS:
+            self._swept_ms = now_ms
+            self._sweep(now_ms)
+        if self._pool.granted:
+            waiting.append(self._swept_ms + IDLE_MS)
+        return min(waiting) if waiting else -1
+
+    def _sweep(self, now_ms: int) -> None:
+        """Credit that nobody uses goes back to the pool."""
+        for key in sorted(self._receivers):
+            receiver = self._receivers[key]
+            if receiver.window.size and receiver.settled and now_ms - receiver.last_data_ms >= IDLE_MS:
+                receiver.window.close()
+
+    def status(self) -> "dict[str, Any]":
+        """JSON-able: counters, credit, and for each node its session, its storage id and whether two devices seem to share its name."""
+        nodes = []
+        for name in sorted(self.nodes):
+            node = self.nodes[name]
+            nodes.append(
+                {
+                    "node": name,
+                    "online": node.online,
+                    "session": node.current is not None and node.current.state == OPEN,
+                    "storage_id": "".join(["%02x" % b for b in node.storage_id]),
+                    "two_devices": len(node.swaps_ms) >= SWAPS_MAX,
+                    "refused_frames": node.refused_frames,
+                    "why_refused": node.why_refused,
+                }
+            )
+        return {"counters": dict(self.counters), "credit_granted": self._pool.granted, "credit_total": self._pool.total, "nodes": nodes}

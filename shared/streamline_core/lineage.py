@@ -1,0 +1,62 @@
+"""Lineage: which opening of a log wrote from which offset on; how a restored, cloned or rotten log is recognised.
+
+Rule: a term is a random number drawn at one opening of one log, and within a term a log only grows. So two sides that
+name the same term for an offset hold the same content up to it. Knows nothing of logs or frames.
+"""
+
+ENTRIES_MAX = 32  # kept and sent; older ones matter only to a side that was away for that many openings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
+
+    Lineage = list[tuple[int, int]]
+
+
+def extend(lineage: "Lineage", term: int, first: int) -> bool:
+    """Note that `term` writes from offset `first` on. A term that wrote nothing leaves no trace. True if it was news."""
+    if lineage and lineage[-1][0] == term:
+        return False
+    while lineage and lineage[-1][1] >= first:
+        lineage.pop()
+    lineage.append((term, first))
+    if len(lineage) > ENTRIES_MAX:
+        del lineage[0]
+    return True
+
+
+def term_at(lineage: "Sequence[tuple[int, int]]", offset: int) -> int:
+    """The term that wrote `offset`; 0 where the lineage does not reach back so far."""
+    found = 0
+    for term, first in lineage:
+        if first > offset:
+            break
+        found = term
+    return found
+
+
+def parting(
+    mine: "Sequence[tuple[int, int]]", my_next: int, theirs: "Sequence[tuple[int, int]]", their_next: int
+) -> "int | None":
+    """Where two sides part, if that is below what the other one has; None if all it has is mine too.
+
+    mine, theirs: [(term, first offset)]; my_next, their_next: the ends. Where no common term is known any more, they are held
+    to part where the older of the two memories begins: a record sent twice under a new epoch is better than one lost.
+    """
+    if their_next == 0:
+        return None
+    if not theirs:
+        return 0 if their_next > my_next else None
+    at = their_next - 1
+    last = term_at(theirs, at)
+    if their_next <= my_next and last and last == term_at(mine, at):
+        return None
+    ends: "dict[int, tuple[int, int]]" = {}
+    for i in range(len(mine)):
+        ends[mine[i][0]] = (mine[i][1], mine[i + 1][1] if i + 1 < len(mine) else my_next)
+    for i in range(len(theirs) - 1, -1, -1):
+        term, first = theirs[i]
+        if term in ends and ends[term][0] == first:
+            end = theirs[i + 1][1] if i + 1 < len(theirs) else their_next
+            return min(end, ends[term][1])
+    return min(theirs[0][1], my_next)

@@ -1,0 +1,242 @@
+"""The node's way to its hub: which session is current, when to greet, and how fast frames may leave.
+
+Rule: an unreachable hub is a state, never an error; retries wait with full jitter; a bandwidth limit holds over any second, and control
+frames do not wait behind data. Knows nothing of MQTT or of logs' insides.
+"""
+
+from . import frames
+from .backoff import Backoff, jitter
+from .errors import ProtocolError
+from .session import OPEN, Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Protocol
+
+    from .codec import Codecs
+    from .frames import Frame
+    from .log import Log
+    from .ports import Entropy
+    from .receiver import StreamReceiver
+    from .sender import StreamSender
+    from .session import Identity
+    from .store_ops import Op
+
+    class LinkOwner(Protocol):
+        """What the link asks of its node."""
+
+        def hub_opened(self, session: "Session") -> None: ...
+        def forked(self, log: "Log", at: int) -> None: ...
+        def offers(self) -> "list[Log]": ...
+
+
+RETRY_MS = 1000
+RETRY_MS_MAX = 60000
+REGREET_MS = 500
+ROUND_TRIP_MS_TRUSTED = 2000
+SHRINKS_MAX = 6
+
+
+class Link:
+    """state: "offline" (no carrier), "connecting" (waiting to greet), "hello", "open" or "paused"."""
+
+    def __init__(
+        self,
+        me: "Identity",
+        owner: "LinkOwner",
+        codecs: "Codecs",
+        entropy: "Entropy",
+        read_buffer: bytearray,
+        interval_ms: int,
+        bandwidth_limit: int,
+        now: "Callable[[], int]",
+    ) -> None:
+        self.me = me
+        self.session: "Session | None" = None
+        self.paused = False
+        self.why = "not connected yet"
+        self.why_refused = ""
+        self.hub: "str | None" = None
+        self.counters = {"frames_out": 0, "frames_in": 0, "bytes_out": 0, "bytes_in": 0, "refused_frames": 0, "sessions": 0}
+        self.stored_bytes_out = 0
+        self._owner = owner
+        self._codecs = codecs
+        self._entropy = entropy
+        self._buffer = read_buffer
+        self._interval_ms = interval_ms
+        self._bandwidth_limit = bandwidth_limit
+        self._now = now
+        self._backoff = Backoff(entropy, RETRY_MS, RETRY_MS_MAX)
+        self._up = False
+        self._boot = ""
+        self._greet_at_ms = -1
+        self._sync_at_ms = 0  # before this, an interval keeps data waiting
+        self._busy = False
+        self._tokens = 0
+        self._tokens_ms = now()
+        self._shrinks = 0
+
+    # The carrier
+
+    @property
+    def state(self) -> str:
+        if not self._up:
+            return "offline"
+        if self.paused:
+            return "paused"
+        if self.session is None:
+            return "connecting"
+        return "open" if self.session.state == OPEN else "hello"
+
+    def up(self) -> None:
+        """The carrier works (both directions)."""
+        self._up = True
+        self.why = "connected to the broker, no answer from the hub yet"
+        if self._greet_at_ms < 0:
+            self._greet_at_ms = self._now()
+
+    def down(self, reason: str) -> None:
+        """The carrier is gone."""
+        if self.session is not None and self.session.state == OPEN:
+            self._shrinks = 0 if self.session.outlet.progress else min(SHRINKS_MAX, self._shrinks + 1)
+        self._drop(reason)
+        self._up = False
+        self._greet_at_ms = -1
+
+    def _drop(self, reason: str) -> None:
+        if self.session is not None:
+            self.stored_bytes_out += self.session.outlet.stored_bytes
+        self.session = None
+        self.why = reason
+        self._backoff.down(self._now())
+
+    def hub_status(self, online: bool, boot: str) -> None:
+        """The hub's retained birth or death: a new boot has forgotten our session."""
+        if not online:
+            self._drop("the hub is away")
+            self._greet_at_ms = -1
+            self._boot = ""
+        elif boot != self._boot:
+            known = self._boot
+            self._boot = boot
+            if self._up and (self.session is None or self.session.state != OPEN or known):
+                self._drop("the hub is back")
+                self._greet_at_ms = self._now() + jitter(self._entropy, REGREET_MS)
+
+    # Frames
+
+    def receive(self, data: "bytes | bytearray | memoryview") -> None:
+        """Take a frame. One that is broken, of another session, or out of turn is counted and dropped."""
+        self.counters["frames_in"] += 1
+        self.counters["bytes_in"] += len(data)
+        try:
+            frame = frames.decode(data)
+            session = self.session
+            if session is None or (frame.type != frames.WELCOME and frame.session != session.id):
+                raise ProtocolError("a frame of another session")
+            session.receive(frame, self._now())
+        except ProtocolError as error:
+            self.counters["refused_frames"] += 1
+            self.why_refused = str(error)
+
+    def next_frame(self) -> "bytes | memoryview | None":
+        """The next frame to carry, valid until the next call; None if nothing may leave now."""
+        session = self.session
+        if session is None or not self._up:
+            return None
+        now_ms = self._now()
+        frame = session.next_frame(not self.paused and self._may_send(now_ms), now_ms)
+        if frame is None:
+            if self._busy and self._interval_ms and not any([s.pending for s in session.outlet.senders.values()]):
+                self._busy = False
+                self._sync_at_ms = now_ms + self._interval_ms
+            return None
+        if frame[0] == frames.DATA:
+            self._busy = True
+        if self._bandwidth_limit:
+            self._tokens -= len(frame)
+        self.counters["frames_out"] += 1
+        self.counters["bytes_out"] += len(frame)
+        return frame
+
+    def _may_send(self, now_ms: int) -> bool:
+        if now_ms < self._sync_at_ms:
+            return False
+        if not self._bandwidth_limit:
+            return True
+        # A token bucket that may go into debt by one frame, and saves up no more than a quarter of a second.
+        earned = (now_ms - self._tokens_ms) * self._bandwidth_limit // 1000
+        if earned > 0:
+            self._tokens = min(self._tokens + earned, self._bandwidth_limit // 4)
+            self._tokens_ms = now_ms
+        return self._tokens >= 0
+
+    def sync_now(self) -> None:
+        """Do not wait for the interval."""
+        self._sync_at_ms = 0
+        if self._up and self.session is None:
+            self._greet_at_ms = self._now()
+
+    def tick(self) -> int:
+        """Do what is due. Returns when to come again (monotonic ms), -1 if there is nothing to wait for."""
+        now_ms = self._now()
+        if self.session is None:
+            if self._up and 0 <= self._greet_at_ms <= now_ms:
+                self._greet(now_ms)
+            elif not self._up or self._greet_at_ms < 0:
+                return -1
+            else:
+                return self._greet_at_ms
+        session = self.session
+        if session is None:
+            return self._greet_at_ms
+        deadline_ms = session.tick(now_ms)
+        waiting = [t for t in (deadline_ms, self._greet_at_ms if self.session is None else -1) if t >= 0]
+        if session.state == OPEN and any([s.ready for s in session.outlet.senders.values()]):
+            if now_ms < self._sync_at_ms:
+                waiting.append(self._sync_at_ms)
+            elif self._bandwidth_limit and not self._may_send(now_ms):
+                waiting.append(now_ms + 1 + -self._tokens * 1000 // self._bandwidth_limit)
+        return min(waiting) if waiting else -1
+
+    def _greet(self, now_ms: int) -> None:
+        session = Session(self.me, self, self._codecs, self._entropy, self._buffer)
+        soft = frames.FRAME_BYTES_MAX >> self._shrinks
+        if self._bandwidth_limit:
+            soft = min(soft, self._bandwidth_limit // 4)
+        session.outlet.soft_bytes_max = max(frames.FRAME_BYTES_MIN, soft)
+        for log in self._owner.offers():
+            session.offer(log)
+        self.session = session
+        self._greet_at_ms = -1
+        session.greet(now_ms)
+
+    def offer(self, log: "Log") -> None:
+        """A log that came up while a session is open."""
+        if self.session is not None:
+            self.session.offer(log)
+
+    # What the session reports
+
+    def opened(self, session: Session) -> None:
+        self.counters["sessions"] += 1
+        self._backoff.up(self._now())
+        self.why = ""
+        if session.peer is not None:
+            self.hub = session.peer.node_id
+        self._owner.hub_opened(session)
+
+    def ended(self, session: Session, code: str, text: str, away_ms: int) -> None:
+        self._drop("%s: %s" % (code, text) if text else code)
+        self._greet_at_ms = self._now() + away_ms + self._backoff.wait_ms()
+
+    def forked(self, session: Session, sender: "StreamSender", at: int) -> None:
+        self._owner.forked(sender.log, at)
+
+    def offered(self, session: Session, row: object) -> "StreamReceiver | None":
+        # This build's nodes only send; a hub that offers something is answered, not ignored.
+        session.error("direction", "this node takes no streams", 0, row[0])  # type: ignore[index]
+        return None
+
+    def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
+        raise AssertionError("nothing is received that was not offered")

@@ -1,0 +1,401 @@
+"""One stream's log: a ring of segments with group commit.
+
+Rule: a record is accepted into a buffer allocated once, written with its batch, and durable when the storage says so; only what is below the
+durable mark is offered to anybody. The head segment is appended to, eviction takes the oldest. Each opening draws a term.
+Knows nothing of sessions; the node tells it what the other side confirmed.
+"""
+
+from .batch import BATCH_BYTES_MAX, HEADER_BYTES, pack_header
+from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
+from .errors import QueueFull, StorageFull, UsageError
+from .gaps import EVICTED, ROLLED_BACK
+from .lineage import extend
+from .log_state import LogState
+from .segments import segment_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
+
+    from .batch import Header
+    from .gaps import Gap
+    from .hlc import HybridClock
+    from .ports import Buffer, Storage
+    from .stream import StreamId
+
+RECORD_BYTES_MAX = BATCH_BYTES_MAX - HEADER_BYTES - 64  # value, key and headers together
+SYNC_BYTES = 1 << 20  # as much unsynced data does not wait for the commit interval
+STATE_INTERVAL_MS = 5000  # how often a moved cursor is saved: it only decides what may be evicted after a restart
+
+
+class LogLimits:
+    """segment_bytes, batch_bytes (512 to 65472), buffer_bytes: accepted but not yet durable; commit_interval_ms; producers_max."""
+
+    def __init__(
+        self,
+        segment_bytes: int = 4 << 20,
+        batch_bytes: int = BATCH_BYTES_MAX,
+        buffer_bytes: int = 16 << 20,
+        commit_interval_ms: int = 5,
+        producers_max: int = 64,
+    ) -> None:
+        self.segment_bytes = segment_bytes
+        self.batch_bytes = batch_bytes
+        self.buffer_bytes = buffer_bytes
+        self.commit_interval_ms = commit_interval_ms
+        self.producers_max = producers_max
+
+
+class Log:
+    """next: the offset of the next record. written: below it all is with the storage. durable: below it all is synced.
+    bases, sizes: the segments, oldest first. `recovery.open_log` makes one."""
+
+    def __init__(self, stream: "StreamId", storage: "Storage", limits: LogLimits, clock: "HybridClock") -> None:
+        self.stream = stream
+        self.folder = stream.folder()
+        self.storage = storage
+        self.limits = limits
+        self.clock = clock
+        self.state = LogState(storage, self.folder, limits.producers_max)
+        self.successor: "Log | None" = None
+        self.saved = False  # whether there was a saved state when it was opened
+        self.held = False  # a successor whose predecessor's seal is not durable: so nothing here is
+        self.total_bytes = 0
+        self.definition: "tuple[object, ...]" = ()  # of its topic, as it goes into a HAVE
+        self.epochs_held: "list[int]" = []  # other epochs of this (topic, partition) that are still here
+        self._builder = BatchBuilder(limits.batch_bytes, clock)
+        self._state_saved_ms = 0
+        self._acked_saved = 0
+        self._removals: "list[tuple[int, str]]" = []  # (state version to wait for, file)
+        self.reset()
+
+    def reset(self) -> None:
+        """As before the first opening: what is not with the storage is forgotten. Recovery fills it in."""
+        self.term = 0
+        self.written = 0
+        self.durable = 0
+        self.opened_at = 0  # first offset of this opening
+        self.bases: "list[int]" = []
+        self.sizes: "list[int]" = []
+        self.failure: "Exception | None" = None
+        self._builder.count = 0
+        self._head_open = False  # whether the last segment is one that this opening writes to
+        self._syncs: "list[list[int]]" = []  # [ticket (0: done), what is durable then, bytes], in the order of writing
+        self._sync_asked = 0
+        self._unsynced_bytes = 0
+        self._unasked_bytes = 0  # of these, what no sync was asked for
+        self._commit_at_ms = -1
+
+    # What it holds
+
+    @property
+    def next(self) -> int:
+        return self.written + self._builder.count
+
+    @property
+    def first(self) -> int:
+        """The oldest offset still held."""
+        return self.bases[0] if self.bases else self.written
+
+    @property
+    def acked(self) -> int:
+        return self.state.acked
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Accepted, not yet durable."""
+        return self._unsynced_bytes + self._builder.size
+
+    @property
+    def sealed(self) -> bool:
+        return self.state.sealed_at >= 0
+
+    def lost_cause(self, offset: int) -> "str | None":
+        gap = self.gap_at(offset)
+        return gap[2] if gap else None
+
+    def gap_at(self, offset: int) -> "Gap | None":
+        """The gap that holds `offset`. What lies below the oldest segment and was delivered once is ROLLED_BACK if asked for again."""
+        gap = self.state.gaps.at(offset)
+        if gap is not None or offset >= self.first:
+            return gap
+        end = self.first
+        for row in self.state.gaps.rows:
+            if offset < row[0] < end:
+                end = row[0]
+        return offset, end, ROLLED_BACK
+
+    def moved(self, offset: int) -> "tuple[Log, int] | None":
+        """Where a fork has moved an offset of this sealed log to; None if it stayed here."""
+        if self.successor is None or offset < self.state.sealed_at:
+            return None
+        return self.successor, offset - self.state.sealed_at
+
+    # Appending
+
+    def _check_room(self, more: int) -> None:
+        if self.failure is not None:
+            raise StorageFull("%s: storage failed: %s; trying again" % (self.folder, self.failure))
+        if self._unsynced_bytes + more > self.limits.buffer_bytes:
+            raise QueueFull("%s: %d bytes wait for the disk, %d are allowed" % (self.folder, self._unsynced_bytes, self.limits.buffer_bytes))
+
+    def append(self, value: "Buffer", producer: int = 0, sequence: int = 0) -> int:
+        """Accept a bare value; returns its offset. Raises QueueFull, StorageFull, UsageError (too large)."""
+        builder = self._builder
+        if self.failure is not None or self._unsynced_bytes > self.limits.buffer_bytes:
+            self._check_room(len(value))
+        if not builder.add(value, producer, sequence):
+            self.cut()
+            if not builder.add(value, producer, sequence):
+                builder.count = 0
+                raise self._too_large(len(value))
+        offset = self.written + builder.count - 1
+        if self._commit_at_ms < 0:
+            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
+        if producer:
+            self.state.producers.note(producer, sequence, offset, 1)
+        return offset
+
+    def append_full(
+        self,
+        value: "Buffer",
+        key: "Buffer | None",
+        headers: "Sequence[tuple[str, Buffer]]",
+        timestamp_ms: "int | None",
+        producer: int = 0,
+        sequence: int = 0,
+    ) -> int:
+        """Accept a record with a key, headers or a timestamp; as `append`."""
+        size = len(value) + (len(key) if key is not None else 0) + sum([len(n) + len(v) + 8 for n, v in headers])
+        self._check_room(size)
+        if size > self.limits.batch_bytes - HEADER_BYTES - 64:
+            raise self._too_large(size)
+        builder = self._builder
+        if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence):
+            self.cut()
+            if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence):
+                raise self._too_large(size)
+        offset = self.written + builder.count - 1
+        if self._commit_at_ms < 0:
+            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
+        if producer:
+            self.state.producers.note(producer, sequence, offset, 1)
+        return offset
+
+    def append_many(self, values: "Sequence[bytes]", producer: int = 0, sequence: int = 0) -> int:
+        """Accept bare values as dense batches, all or none; returns the first offset. No Python work per record."""
+        lengths = list(map(len, values))
+        room = self.limits.batch_bytes - HEADER_BYTES
+        if not lengths:
+            return self.next
+        if max(lengths) + 2 > room:
+            raise self._too_large(max(lengths))
+        self._check_room(sum(lengths))
+        self.cut()
+        first, at = self.written, 0
+        while at < len(lengths):
+            n = min(len(lengths) - at, COUNT_MAX)
+            while True:
+                part = lengths[at : at + n]
+                size = sum(part) + 2 * n
+                if size <= room:
+                    break
+                n = max(1, min(n - 1, n * room // size))
+            head, body = dense_batch(values[at : at + n], part, self.written, self.term, self.clock, producer, sequence + at)
+            self._write(head, body, n)
+            at += n
+        if producer:
+            self.state.producers.note(producer, sequence, first, len(lengths))
+        return first
+
+    def append_mark(self, note: bytes) -> int:
+        """Append a control batch; returns its offset."""
+        self.cut()
+        head, body = control_batch(note, self.written, self.term, self.clock)
+        self._write(head, body, 1)
+        return self.written - 1
+
+    def append_again(self, header: "Header", body: "Buffer") -> None:
+        """Append a batch of another log as if written now: same records, times and producer; new offsets and term."""
+        head = bytearray(HEADER_BYTES)
+        pack_header(
+            head, header.flags, header.count, header.span, self.written, header.hlc, self.term, header.producer, header.sequence,
+            len(body), header.body_crc,
+        )  # fmt: skip
+        if header.producer:
+            self.state.producers.note(header.producer, header.sequence, self.written, header.count)
+        self._write(head, body, header.span)
+
+    def append_gap(self, span: int, cause: str) -> None:
+        """The next `span` offsets hold nothing, and why."""
+        self.cut()
+        self._sync()
+        self.state.gaps.add(self.written, self.written + span, cause)
+        self.written += span
+        self._sync_asked = self.written
+        self._head_open = False
+        self._syncs.append([0, self.written, 0])
+        self._advance()
+
+    def adopt(self, walked: int, written: int) -> None:
+        """Recovery found segments (`bases`, `sizes`), whole or accounted for up to `written`; those from index `walked` on may not be
+        durable yet and are synced now."""
+        self.written = self._sync_asked = written
+        self.total_bytes = sum(self.sizes)
+        self.durable = self.bases[walked] if self.bases else written
+        for i in range(walked, len(self.bases)):
+            ticket = self.storage.sync(segment_name(self.folder, self.bases[i]))
+            self._syncs.append([ticket, self.bases[i + 1] if i + 1 < len(self.bases) else written, 0])
+
+    def _too_large(self, size: int) -> UsageError:
+        return UsageError(
+            "a record of %d bytes is too large for %s: at most %d fit a batch" % (size, self.stream.topic, self.limits.batch_bytes - HEADER_BYTES - 64)
+        )
+
+    def cut(self) -> None:
+        """Write the batch in the buffer, if there is one. Not durable before the next sync."""
+        count = self._builder.count
+        if count:
+            head, body = self._builder.take(self.written, self.term)
+            self._write(head, body, count)
+
+    def _write(self, head: "Buffer", body: "Buffer", span: int) -> None:
+        size = len(head) + len(body)
+        if not self._head_open or self.sizes[-1] + size > self.limits.segment_bytes:
+            self._roll()
+        name = segment_name(self.folder, self.bases[-1])
+        try:
+            self.storage.append(name, head)
+            self.storage.append(name, body)
+        except (StorageFull, OSError) as error:
+            self.failure = error
+            raise StorageFull("%s: %s" % (self.folder, error))
+        self.sizes[-1] += size
+        self.total_bytes += size
+        self.written += span
+        self._unsynced_bytes += size
+        self._unasked_bytes += size
+        if self._commit_at_ms < 0:
+            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
+
+    def _roll(self) -> None:
+        if self._head_open:
+            self._sync()
+        self.bases.append(self.written)
+        self.sizes.append(0)
+        self._head_open = True
+        extend(self.state.lineage, self.term, self.written)
+
+    # Making durable
+
+    def _sync(self) -> None:
+        if self._sync_asked < self.written and self._head_open:
+            ticket = self.storage.sync(segment_name(self.folder, self.bases[-1]))
+            self._syncs.append([ticket, self.written, self._unasked_bytes])
+            self._sync_asked = self.written
+            self._unasked_bytes = 0
+
+    def commit(self) -> None:
+        """Write what is buffered and ask the storage to sync it."""
+        self.cut()
+        self._sync()
+        self._commit_at_ms = -1
+
+    def tick(self, now_ms: int) -> int:
+        """Commit if it is due. Returns when to come again (monotonic ms), -1 if there is nothing to wait for."""
+        if self.failure is not None:
+            return -1
+        if self.buffered_bytes and self._commit_at_ms < 0 and self._sync_asked < self.next:
+            self._commit_at_ms = now_ms + self.limits.commit_interval_ms
+        if self._commit_at_ms >= 0 and not self._syncs:
+            if now_ms >= self._commit_at_ms or self.buffered_bytes >= SYNC_BYTES:
+                self.commit()
+        if self.state.acked != self._acked_saved:
+            if now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
+                self.save_state(now_ms)
+            elif self._commit_at_ms < 0 or self._syncs:
+                return self._state_saved_ms + STATE_INTERVAL_MS
+        return -1 if self._syncs else self._commit_at_ms
+
+    def save_state(self, now_ms: int) -> int:
+        self._state_saved_ms = now_ms
+        self._acked_saved = self.state.acked
+        return self.state.save()
+
+    def owns(self, ticket: int) -> bool:
+        return ticket == self.state.slots.ticket or any([row[0] == ticket for row in self._syncs])
+
+    def synced(self, ticket: int, error: "Exception | None") -> None:
+        """A ticket of this log's is done."""
+        if ticket == self.state.slots.ticket:
+            self.state.slots.synced(error)
+            self._remove_noted()
+            return
+        if error is not None:
+            self.failure = error
+            return
+        for row in self._syncs:
+            if row[0] == ticket:
+                row[0] = 0
+        self._advance()
+
+    def _advance(self) -> None:
+        while self._syncs and not self._syncs[0][0] and self.failure is None and not self.held:  # files may be synced out of order
+            row = self._syncs.pop(0)
+            self.durable = row[1]
+            self._unsynced_bytes -= row[2]
+        if self._head_open and self.state.checkpoint < self.bases[-1] <= self.durable:
+            self.state.checkpoint = self.bases[-1]
+            self.save_state(self.clock.monotonic_ms())
+
+    @property
+    def settled_to_storage(self) -> bool:
+        """All that was written is synced, whether or not it is held."""
+        return all([not row[0] for row in self._syncs]) and self._sync_asked >= self.written
+
+    def release(self) -> None:
+        """Its predecessor's seal is durable: so is what it holds."""
+        self._advance()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing buffered, nothing under way."""
+        return not self._syncs and not self._builder.count and not self.state.slots.ticket and self._sync_asked >= self.written
+
+    # Giving back
+
+    def note_gap(self, first: int, next_: int, cause: str) -> None:
+        """[first, next) cannot be read any more."""
+        self.state.gaps.add(first, next_, cause)
+        self.state.save()
+
+    @property
+    def can_evict(self) -> bool:
+        """Whether the oldest segment may go: it is not the one being written, and all of it is durable."""
+        if not self.bases or (len(self.bases) == 1 and self._head_open):
+            return False
+        return (self.bases[1] if len(self.bases) > 1 else self.written) <= self.durable
+
+    def evict_oldest(self) -> int:
+        """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the other side does not have
+        becomes a gap, and the file goes only when that note is durable."""
+        if not self.can_evict:
+            return 0
+        base, size = self.bases[0], self.sizes[0]
+        end = self.bases[1] if len(self.bases) > 1 else self.written
+        del self.bases[0], self.sizes[0]
+        self.total_bytes -= size
+        name = segment_name(self.folder, base)
+        if end > self.state.acked:
+            self.state.gaps.add(max(base, self.state.acked), end, EVICTED)
+        elif self.bases:
+            self.storage.remove(name)
+            return size
+        self.state.checkpoint = max(self.state.checkpoint, end)
+        self._removals.append((self.state.save(), name))
+        self._remove_noted()
+        return size
+
+    def _remove_noted(self) -> None:
+        while self._removals and self._removals[0][0] <= self.state.slots.durable_version:
+            self.storage.remove(self._removals.pop(0)[1])

@@ -1,0 +1,126 @@
+"""Reads whole batches of one log in order, from any offset: what the sender, a consumer and a fork use.
+
+Rule: every CRC is checked before a byte is handed on. What cannot be read is a gap where the reader meets it, noted with the
+log; reading goes on after it. Constant memory: the caller's buffer. Knows nothing of frames or records.
+"""
+
+from .batch import HEADER_BYTES, body_is_whole, parse_header
+from .errors import UsageError
+from .gaps import CORRUPT
+from .segments import find_header, segment_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .batch import Header
+    from .log import Log
+
+
+class Piece:
+    """A run of whole batches, or a gap: offsets [first, next). bytes: how many of the buffer were filled; count: records in them;
+    cause: of the gap, or None. A first batch may begin below `first`, where reading began in its middle."""
+
+    def __init__(self, first: int, next_: int, size: int, count: int, batches: int, cause: "str | None") -> None:
+        self.first = first
+        self.next = next_
+        self.bytes = size
+        self.count = count
+        self.batches = batches
+        self.cause = cause
+
+
+class LogReader:
+    """offset: the next to read. `to_written`: read on to what is not yet durable (only a fork may)."""
+
+    def __init__(self, log: "Log", offset: int) -> None:
+        self._log = log
+        self.offset = offset
+        self.to_written = False
+        self._base = -1  # of the segment that `_at` is a byte of; -1: not looked up yet
+        self._at = 0
+
+    def seek(self, offset: int) -> None:
+        self.offset = offset
+        self._base = -1
+
+    def read(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
+        """The next piece: as many whole batches as fit `bytes_max` (at least one) and the buffer; None at the end of what is durable.
+        Raises OSError."""
+        log = self._log
+        end = log.written if self.to_written else log.durable
+        while self.offset < end:
+            gap = log.gap_at(self.offset)
+            if gap is not None:
+                return self._skip(min(gap[1], end), gap[2])
+            i = self._segment()
+            base = log.bases[i]
+            segment_end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written
+            if self._base != base:
+                self._base, self._at = base, 0
+            name = segment_name(log.folder, base)
+            piece = self._take(name, buf, max(bytes_max, HEADER_BYTES), end)
+            if piece is not None:
+                return piece
+            found = self._after_damage(name)
+            if found is None or found[1].base > segment_end:
+                log.note_gap(self.offset, min(segment_end, end), CORRUPT)
+                continue
+            self._at = found[0]
+            if found[1].base > self.offset:
+                log.note_gap(self.offset, found[1].base, CORRUPT)
+        return None
+
+    def _after_damage(self, name: str) -> "tuple[int, Header] | None":
+        """Where to go on when no valid batch for `offset` is at `_at`: the next header that is not the damaged one's."""
+        storage = self._log.storage
+        size = storage.size(name)
+        found = find_header(storage, name, self._at, size, self.offset)
+        if found is not None and found[0] == self._at and found[1].base == self.offset:
+            return find_header(storage, name, self._at + 1, size, self.offset)
+        return found
+
+    def _skip(self, next_: int, cause: str) -> Piece:
+        piece = Piece(self.offset, next_, 0, 0, 0, cause)
+        self.offset = next_
+        return piece
+
+    def _segment(self) -> int:
+        bases = self._log.bases
+        low, high = 0, len(bases)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if bases[middle] <= self.offset:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _take(self, name: str, buf: "bytearray | memoryview", bytes_max: int, end: int) -> "Piece | None":
+        """Whole batches from `_at` on, passing over those below `offset`. None where the bytes at `_at` are no valid batch."""
+        storage = self._log.storage
+        view = memoryview(buf)
+        first = offset = self.offset
+        while True:
+            n = storage.read_into(name, self._at, view[:HEADER_BYTES])
+            header = parse_header(view[:n])
+            if header is None or header.base > offset:
+                return None
+            if header.next > offset:
+                break
+            self._at += header.length
+        if header.length > len(buf):
+            raise UsageError("%s holds a batch of %d bytes: set log.batch_bytes to at least that" % (name, header.length))
+        n = storage.read_into(name, self._at, view[: max(header.length, min(len(buf), bytes_max))])
+        filled = count = batches = 0
+        while header is not None and header.base <= offset < header.next <= end and body_is_whole(header, view[:n], filled):
+            filled += header.length
+            count += header.count
+            batches += 1
+            offset = header.next
+            if filled >= n or self._log.state.gaps.at(offset):
+                break
+            header = parse_header(view[:n], filled)
+        if not filled:
+            return None
+        self._at += filled
+        self.offset = offset
+        return Piece(first, offset, filled, count, batches, None)

@@ -1,0 +1,72 @@
+"""What a log must remember beside its batches: one small CBOR array in two slots.
+
+Rule: everything here can be rebuilt from the segments or is repeated by the other side, except gaps, the seal and what the
+other side has confirmed; those are saved before anything depends on them. Knows nothing of segments' contents.
+"""
+
+from . import cbor
+from .errors import ProtocolError
+from .gaps import Gaps
+from .producers import Producers
+from .slots import Slots
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .lineage import Lineage
+    from .ports import Storage
+
+_VERSION = 1
+
+
+class LogState:
+    """sealed_at: where the epoch ended, -1 while it is open. checkpoint: segments with a base below it were walked
+    and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as lost, by cause.
+    ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of local reading. reported: the other side's
+    watermark was once this high (a restored hub asks again for less)."""
+
+    def __init__(self, storage: "Storage", folder: str, producers_max: int) -> None:
+        self.slots = Slots(storage, folder + "/state")
+        self.sealed_at = -1
+        self.checkpoint = 0
+        self.acked = 0
+        self.reported = 0
+        self.ordinal = 0
+        self.lost: "dict[str, int]" = {}
+        self.lineage: "Lineage" = []
+        self.gaps = Gaps()
+        self.producers = Producers(producers_max)
+
+    def load(self) -> bool:
+        """True if there was a saved state (and this build can read it)."""
+        content = self.slots.load()
+        if content is None:
+            return False
+        try:
+            row = cbor.decode(content)
+        except ProtocolError:
+            return False
+        if not isinstance(row, list) or len(row) != 10 or row[0] != _VERSION:
+            return False
+        self.sealed_at, self.checkpoint, self.acked, self.reported, self.ordinal = row[1:6]
+        self.lost = {cause: n for cause, n in row[6]}
+        self.lineage = [(term, first) for term, first in row[7]]
+        for first, next_, cause in row[8]:
+            self.gaps.add(first, next_, cause)
+        self.producers.load(row[9])
+        return True
+
+    def save(self) -> int:
+        """Ask for it to be kept; returns the version to wait for (`slots.durable_version`)."""
+        row = (
+            _VERSION,
+            self.sealed_at,
+            self.checkpoint,
+            self.acked,
+            self.reported,
+            self.ordinal,
+            sorted(self.lost.items()),
+            self.lineage,
+            self.gaps.rows,
+            self.producers.to_wire(),
+        )
+        return self.slots.save(cbor.encode(row))

@@ -1,0 +1,395 @@
+"""A node: topics and their logs, the link to the hub, the clock, and the limits, wired together.
+
+Rule: produce never waits for a network and never blocks; everything that takes time is a ticket or a deadline. The shell calls `tick`
+after any input and at the deadline it returned, and carries frames and tickets. Knows nothing of files, sockets or asyncio.
+"""
+
+from . import VERSION, cbor, frames
+from .consumer import Consumer, offset_at
+from .errors import QueueFull, StorageFull, StreamlineError, UsageError
+from .hlc import HybridClock
+from .link import ROUND_TRIP_MS_TRUSTED, Link
+from .log import LogLimits
+from .partition import Partition
+from .producers import UNKNOWN_OFFSET
+from .recovery import recover
+from .session import EDGE, Identity
+from .slots import Slots
+from .topic import TopicDefinition, partition_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, Sequence
+
+    from .codec import Codecs
+    from .config import EdgeConfig
+    from .log import Log
+    from .ports import Buffer, Clock, Entropy, Storage
+    from .session import Session
+
+REOPEN_MS = 2000  # how long after a storage failure a log is tried again
+STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
+RAW_BYTES_BOARD = 8  # DATA is built from at most this many frames' worth of batches
+MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
+
+
+class Node:
+    """config: an EdgeConfig; the rest are the ports. Nothing is read before `open`."""
+
+    def __init__(self, config: "EdgeConfig", clock: "Clock", storage: "Storage", entropy: "Entropy", codecs: "Codecs") -> None:
+        self.config = config
+        self.storage = storage
+        self.entropy = entropy
+        self.clock = HybridClock(clock)
+        self.topics = config.topics
+        self._codecs = codecs
+        self._partitions: "dict[str, list[Partition]]" = {}
+        self._slots = Slots(storage, "node")
+        self.storage_id = b""
+        self._sticky: "dict[str, int]" = {}
+        self._reopen_at_ms: "dict[str, int]" = {}
+        self._queue_room = -1
+        self._stored_bytes = 0
+        self.link: "Link | None" = None
+
+    # Opening and closing
+
+    def open(self) -> None:
+        """Recover every log. Raises OSError where the storage cannot be read."""
+        config = self.config
+        saved = self._slots.load()
+        if saved is not None and len(saved) == 8:
+            self.storage_id = saved
+        else:
+            fresh = bytearray(8)
+            self.entropy.fill(fresh)
+            self.storage_id = bytes(fresh)
+            self._slots.save(self.storage_id)
+        log = config.log
+        limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
+        for name in sorted(self.topics):
+            topic = self.topics[name]
+            definition = TopicDefinition(topic.kind, topic.direction, topic.partitions, topic.strategy)
+            self._partitions[name] = [
+                Partition(config.node_id, name, i, definition, self.storage, limits, self.clock, self.entropy)
+                for i in range(topic.partitions)
+            ]
+        raw_bytes = min(frames.RAW_BYTES_MAX // 2, RAW_BYTES_BOARD * config.frame_bytes_max)
+        buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
+        me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
+        sync = config.sync
+        self.link = Link(
+            me, self, self._codecs, self.entropy, buf, sync.interval_secs * 1000, sync.bandwidth_limit, self.clock.monotonic_ms
+        )
+        self.link.paused = not sync.enabled
+        self._measure()
+
+    def close(self) -> None:
+        """Commit everything and save what is worth it; it is done when `idle`."""
+        now_ms = self.clock.monotonic_ms()
+        for log in self.logs():
+            if log.failure is None:
+                log.commit()
+                log.save_state(now_ms)
+
+    @property
+    def idle(self) -> bool:
+        return not self._slots.ticket and all([log.idle or log.failure is not None for log in self.logs()])
+
+    def _all(self) -> "Iterator[Partition]":
+        for name in sorted(self._partitions):
+            for partition in self._partitions[name]:
+                yield partition
+
+    def logs(self) -> "list[Log]":
+        """Every log here: for each partition its sealed epochs, then the open one."""
+        return [log for partition in self._all() for log in partition.logs()]
+
+    def log(self, topic: str, partition: int = 0) -> "Log":
+        """The open log of a partition. Raises UsageError if there is no such topic or partition."""
+        return self._partition(topic, partition).current
+
+    def _partition(self, topic: str, partition: int) -> Partition:
+        found = self._partitions.get(topic)
+        if found is None:
+            raise UsageError("there is no topic %r here; there are: %s" % (topic, ", ".join(sorted(self._partitions)) or "none"))
+        if not 0 <= partition < len(found):
+            raise UsageError("topic %s has partitions 0 to %d, not %r" % (topic, len(found) - 1, partition))
+        return found[partition]
+
+    # Producing
+
+    def partition_of(self, topic: str, key: "Buffer | None") -> int:
+        """Where a record with this key goes: by CRC-32 of the key; without one, to one partition for a while, then to the next."""
+        found = self._partitions.get(topic)
+        if found is None or len(found) == 1:
+            return 0
+        if key is not None:
+            return partition_of(bytes(key), len(found))
+        turn = self._sticky.get(topic, 0)
+        self._sticky[topic] = turn + 1
+        return turn // STICKY_RECORDS % len(found)
+
+    def _writable(self, topic: str, partition: int, key: "Buffer | None", n: int) -> "Log":
+        if partition < 0:
+            partition = self.partition_of(topic, key)
+        log = self._partition(topic, partition).current
+        if self._queue_room >= 0:
+            if n > self._queue_room:
+                self._measure()  # the cloud may have confirmed something since
+            if n > self._queue_room:
+                raise QueueFull("%d records wait for the cloud, as many as sync.max_queue_size allows" % self.config.sync.max_queue_size)
+            self._queue_room -= n
+        cap = self.config.resources.max_storage
+        if cap and self.config.resources.eviction_policy == "reject" and self._stored_bytes >= cap:
+            raise StorageFull("%d bytes are stored, as many as resources.max_storage allows" % self._stored_bytes)
+        return log
+
+    def produce(
+        self,
+        topic: str,
+        value: "Buffer",
+        key: "Buffer | None" = None,
+        headers: "Sequence[tuple[str, Buffer]] | None" = None,
+        timestamp_ms: "int | None" = None,
+        producer: int = 0,
+        sequence: int = 0,
+        partition: int = -1,
+    ) -> "tuple[Log, int]":
+        """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
+
+        producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or -1 where that is no longer
+        known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing was stored.
+        """
+        log = self._writable(topic, partition, key, 1)
+        if producer and sequence <= log.state.producers.last(producer):
+            return log, log.state.producers.offset_of(producer, sequence)
+        if key is None and not headers and timestamp_ms is None:
+            return log, log.append(value, producer, sequence)
+        return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
+
+    def produce_many(
+        self, topic: str, values: "Sequence[bytes]", partition: int = -1, producer: int = 0, sequence: int = 0
+    ) -> "tuple[Log, int, int]":
+        """Accept many bare values at once, all or none; no work per record. Returns (log, first offset, next offset) of what was stored; of
+        a repeat, what is left of it. Raises as `produce`."""
+        log = self._writable(topic, partition, None, len(values))
+        if producer:
+            repeats = log.state.producers.last(producer) + 1 - sequence
+            if repeats > 0:
+                values, sequence = values[repeats:], sequence + repeats
+        first = log.append_many(values, producer, sequence)
+        return log, first, log.next
+
+    def producer_last(self, topic: str, partition: int, producer: int) -> int:
+        """The last sequence that is stored for a producer; UNKNOWN_OFFSET (-1) if it is not known."""
+        last = self._partition(topic, partition).current.state.producers.last(producer)
+        return last if last >= 0 else UNKNOWN_OFFSET
+
+    # Consuming
+
+    def consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
+        """Reads a partition from `offset` on."""
+        return Consumer(self._partition(topic, partition), offset, bytearray(self.config.log.batch_bytes))
+
+    def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
+        """The first offset stamped at `time_ms` (since 1970 UTC) or later."""
+        return offset_at(self.log(topic, partition), time_ms)
+
+    # Time and tickets
+
+    def tick(self) -> int:
+        """Do what is due: commits, forks, limits, the link. Returns when to come again at the latest (monotonic ms), -1 for never."""
+        now_ms = self.clock.monotonic_ms()
+        deadlines = []
+        for partition in self._all():
+            partition.tick()
+            for log in partition.logs():
+                if log.failure is not None:
+                    deadlines.append(self._reopen(log, now_ms))
+                try:
+                    deadlines.append(log.tick(now_ms))
+                except StorageFull:
+                    deadlines.append(self._reopen(log, now_ms))
+        self._measure()
+        if self.link is not None:
+            deadlines.append(self.link.tick())
+        waiting = [t for t in deadlines if t >= 0]
+        return min(waiting) if waiting else -1
+
+    def _reopen(self, log: "Log", now_ms: int) -> int:
+        """After a storage failure: what was not durable is gone (its producers hear of it); the rest is recovered when storage works again."""
+        at_ms = self._reopen_at_ms.get(log.folder)
+        if at_ms is None:
+            at_ms = self._reopen_at_ms[log.folder] = now_ms + REOPEN_MS
+        elif now_ms >= at_ms:
+            del self._reopen_at_ms[log.folder]
+            try:
+                recover(log, self.entropy)
+            except (OSError, StreamlineError) as error:
+                log.failure = error
+            return now_ms
+        return at_ms
+
+    def synced(self, ticket: int, error: "Exception | None" = None) -> None:
+        """The storage completed a ticket."""
+        if ticket == self._slots.ticket:
+            self._slots.synced(error)
+            return
+        for log in self.logs():
+            if log.owns(ticket):
+                log.synced(ticket, error)
+                return
+
+    def _measure(self) -> None:
+        """Take stock of what is stored and owed, and give back what a limit demands."""
+        stored = owed = 0
+        for log in self.logs():
+            stored += log.total_bytes
+            if log.definition[1] != 3:
+                owed += max(0, log.next - log.state.acked)
+        cap = self.config.resources.max_storage
+        while cap and stored > cap and (freed := self._evict()):
+            stored -= freed
+        self._stored_bytes = stored
+        queue_max = self.config.sync.max_queue_size
+        self._queue_room = max(0, queue_max - owed) if queue_max else -1
+
+    def _evict(self) -> int:
+        """Give back one segment: the oldest of what is owed to nobody, else (unless the policy rejects) of what is not delivered yet."""
+        best = None
+        for partition in self._all():
+            for log in partition.logs():
+                if not log.bases:
+                    continue
+                end = log.bases[1] if len(log.bases) > 1 else log.written
+                owed = not partition.local and end > log.state.acked
+                if owed and self.config.resources.eviction_policy == "reject":
+                    continue
+                rank = (owed, -log.total_bytes, log.folder)
+                if (best is None or rank < best[0]) and log.can_evict:
+                    best = (rank, log)
+        return best[1].evict_oldest() if best is not None else 0
+
+    # The link
+
+    def link_up(self) -> None:
+        """The carrier works, both ways."""
+        self._the_link().up()
+
+    def link_down(self, reason: str) -> None:
+        self._the_link().down(reason)
+
+    def hub_status(self, online: bool, boot: str) -> None:
+        """The hub's birth or death was seen."""
+        self._the_link().hub_status(online, boot)
+
+    def receive(self, frame: "Buffer") -> None:
+        """A frame arrived. Whatever it holds, the node goes on."""
+        self._the_link().receive(frame)
+
+    def next_frame(self) -> "bytes | memoryview | None":
+        """The next frame to carry, valid until the next call. Ask only while less than one frame waits in the carrier."""
+        return self._the_link().next_frame()
+
+    def sync_now(self) -> None:
+        self._the_link().sync_now()
+
+    def pause(self) -> None:
+        self._the_link().paused = True
+
+    def resume(self) -> None:
+        self._the_link().paused = False
+
+    def _the_link(self) -> Link:
+        if self.link is None:
+            raise UsageError("the node is not open")
+        return self.link
+
+    def offers(self) -> "list[Log]":
+        """What a new session offers: every open log that is not local, and sealed ones that still owe something."""
+        found = []
+        for partition in self._all():
+            if not partition.local:
+                for log in partition.logs():
+                    if not log.sealed or log.state.acked < log.durable:
+                        found.append(log)
+        return found
+
+    def hub_opened(self, session: "Session") -> None:
+        """A WELCOME came: it may tell the time to a node that has none."""
+        if session.wall_ms is not None and 0 <= session.round_trip_ms < ROUND_TRIP_MS_TRUSTED:
+            later_ms = self.clock.learn(session.wall_ms + session.round_trip_ms // 2)
+            if later_ms is not None:
+                for partition in self._all():
+                    log = partition.current
+                    if log.next > log.opened_at and log.failure is None:
+                        log.append_mark(cbor.encode((MARK_CLOCK, log.opened_at, log.next, later_ms)))
+
+    def forked(self, log: "Log", at: int) -> None:
+        """The hub holds other content of `log` from `at` on (a restored disk, a cloned card, a rotten tail)."""
+        for partition in self._all():
+            if partition.current is log:
+                successor = partition.fork(log, at)
+                if successor is not None:
+                    self._the_link().offer(successor)
+
+    # What it says of itself
+
+    def status(self) -> "dict[str, Any]":
+        """JSON-able: node, state, why, hub, streams, counters."""
+        link = self._the_link()
+        return {
+            "node": self.config.node_id,
+            "state": link.state,
+            "why": link.why,
+            "hub": link.hub,
+            "clock": "trusted" if self.clock.trusted else "untrusted",
+            "stored_bytes": self._stored_bytes,
+            "codec": link.session.outlet.codec_name if link.session is not None else None,
+            "counters": dict(link.counters),
+            "streams": self.ledger(),
+        }
+
+    def ledger(self) -> "list[dict[str, Any]]":
+        """For each log: produced = delivered + pending + lost (confirmed by the hub, by cause) + unconfirmed (by cause)."""
+        rows = []
+        for log in self.logs():
+            state = log.state
+            local = log.definition[1] == 3
+            produced = max(log.durable, 0 if local else state.reported)
+            lost = sum(state.lost.values())
+            unconfirmed = state.gaps.lost_from(0 if local else state.acked)
+            gone = sum(unconfirmed.values())
+            pending = 0 if local else produced - state.acked - gone
+            refused = self._refusal(log)
+            rows.append(
+                {
+                    "node": log.stream.origin,
+                    "topic": log.stream.topic,
+                    "partition": log.stream.partition,
+                    "epoch": "%08x" % log.stream.epoch,
+                    "local": local,
+                    "sealed": log.sealed,
+                    "produced": produced,
+                    "delivered": 0 if local else state.acked - lost,
+                    "pending": pending,
+                    "lost": dict(state.lost),
+                    "unconfirmed": unconfirmed,
+                    "buffered": log.next - log.durable if not log.sealed else 0,
+                    "stored_bytes": log.total_bytes,
+                    "first": log.first,
+                    "next": log.next,
+                    "refused": refused,
+                }
+            )
+        return rows
+
+    def _refusal(self, log: "Log") -> "str | None":
+        """Why the hub does not take a log, if it said so."""
+        if self.link is None or self.link.session is None:
+            return None
+        for sender in self.link.session.outlet.senders.values():
+            if sender.log is log:
+                return sender.refused
+        return None

@@ -1,0 +1,91 @@
+"""The files of one stream's log: their names, their order, and how to walk one in constant memory.
+
+Rule: a segment is whole batches one after another and nothing else; a torn tail stays where it is, and the next segment's
+name says where it ends. A walk never trusts a length before the header's CRC has vouched for it.
+"""
+
+import binascii
+
+from .batch import HEADER_BYTES, parse_header
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from .batch import Header
+    from .ports import Storage
+
+_SUFFIX = ".seg"
+
+
+def segment_name(folder: str, base: int) -> str:
+    """`<folder>/<base offset, 20 digits>.seg`."""
+    return "%s/%020d%s" % (folder, base, _SUFFIX)
+
+
+def list_segments(storage: "Storage", folder: str) -> "list[int]":
+    """The base offsets of the segments in a folder, rising."""
+    bases = []
+    for name in storage.list(folder):
+        if name.endswith(_SUFFIX) and len(name) == 24 and name[:20].isdigit():
+            bases.append(int(name[:20]))
+    bases.sort()
+    return bases
+
+
+def find_header(storage: "Storage", name: str, at: int, size: int, offset: int) -> "tuple[int, Header] | None":
+    """The first valid header at or after byte `at` whose base is `offset` or above, as (byte, header): how reading goes on after
+    bytes that make no sense. Constant memory, linear in what it passes over."""
+    buf = bytearray(1024)
+    while at + HEADER_BYTES <= size:
+        n = storage.read_into(name, at, buf)
+        if n < HEADER_BYTES:
+            return None
+        for i in range(n - HEADER_BYTES + 1):
+            if buf[i] == 0x5E:
+                header = parse_header(buf, i)
+                if header is not None and header.base >= offset:
+                    return at + i, header
+        at += n - HEADER_BYTES + 1
+    return None
+
+
+def body_checks(storage: "Storage", name: str, at: int, header: "Header", buf: bytearray) -> bool:
+    """Whether the body of the batch at byte `at` is all there and has its CRC; read through `buf`, whatever its size."""
+    crc, at, left = 0, at + HEADER_BYTES, header.length - HEADER_BYTES
+    view = memoryview(buf)
+    while left > 0:
+        n = storage.read_into(name, at, view[: min(left, len(buf))])
+        if n <= 0:
+            return False
+        crc = binascii.crc32(view[:n], crc)
+        at += n
+        left -= n
+    return crc == header.body_crc
+
+
+def walk(storage: "Storage", name: str, offset: int, buf: bytearray) -> "Iterator[tuple[Header, int, bool]]":
+    """All that can be read of a segment that should begin at `offset`: (header, byte, whole) for each batch whose header is
+    valid, `whole` telling whether its body is. `buf`: 60 bytes or more, any size."""
+    size = storage.size(name)
+    at = 0
+    while at < size:
+        view = memoryview(buf)
+        n = storage.read_into(name, at, view[:HEADER_BYTES])
+        header = parse_header(view[:n])
+        if header is None or header.base < offset:
+            found = find_header(storage, name, at + 1, size, offset)
+            if found is None:
+                return
+            at, header = found
+        whole = at + header.length <= size and body_checks(storage, name, at, header, buf)
+        yield header, at, whole
+        offset = header.next
+        if whole:
+            at += header.length
+            continue
+        # The length is vouched for, the body is not: a torn write may have left it short, so look for the next header inside.
+        found = find_header(storage, name, at + 1, size, offset)
+        if found is None:
+            return
+        at = found[0]

@@ -1,0 +1,107 @@
+"""One stream as its sender sees it: where the other side is, what is under way, and what may go next.
+
+Rule: only what is durable is sent, never more than the receiver's limit beyond its `next`; it rewinds only when asked to, once per
+round trip. The receiver is the authority on what arrived and what was lost. Knows nothing of frames' bytes or of other streams.
+"""
+
+from .lineage import parting
+from .log_reader import LogReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
+
+    from .log import Log
+    from .log_reader import Piece
+
+
+class StreamSender:
+    """handle: its name within the session, 16 bits. refused: why the other side does not take it, or None."""
+
+    def __init__(self, handle: int, log: "Log") -> None:
+        self.handle = handle
+        self.log = log
+        self.refused: "str | None" = None
+        self.wanted = False  # whether the receiver has asked for it in this session
+        self.sent = 0
+        self._reader = LogReader(log, 0)
+        self._want_number = -1
+        self._limit = 0
+        self._under_way: "list[tuple[int, int]]" = []  # (next offset, stored bytes) of each piece sent and not confirmed
+        self._under_way_bytes = 0
+        self._rewound_at = -1  # number of the HAVE that went out with the last rewind
+        self._undone: "tuple[int, int, int] | None" = None
+
+    @property
+    def pending(self) -> bool:
+        """Durable data that the receiver has not confirmed."""
+        return self.refused is None and self.log.durable > self.log.state.acked
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give something now."""
+        if not self.wanted or self.refused is not None or self.sent >= self.log.durable:
+            return False
+        return self._under_way_bytes < self._limit
+
+    def on_want(
+        self,
+        number: int,
+        have_echo: int,
+        next_: int,
+        lost: "Sequence[Sequence[object]]",
+        limit: int,
+        resend: bool,
+        lineage: "Sequence[Sequence[int]]",
+        have_number: int,
+    ) -> "tuple[bool, bool, int | None]":
+        """Take up a WANT. `have_number`: of the HAVE that would go out next. Returns (progress, rewound, fork): fork is the offset at which the
+        receiver holds other content than this log, None if it does not; nothing was taken up then."""
+        if number <= self._want_number:
+            return False, False, None
+        self._want_number = number
+        log, state = self.log, self.log.state
+        if not log.sealed:
+            fork = parting(state.lineage, log.durable, [(row[0], row[1]) for row in lineage], next_)
+            if fork is not None:
+                return False, False, fork
+        progress = next_ > state.acked or not self.wanted
+        state.acked = next_
+        state.reported = max(state.reported, next_)
+        state.lost = {str(row[0]): row[1] for row in lost}  # type: ignore[misc]
+        state.gaps.forget_below(min(next_, log.first))
+        self._limit = limit
+        while self._under_way and self._under_way[0][0] <= next_:
+            self._under_way_bytes -= self._under_way.pop(0)[1]
+        if not self.wanted or self.sent < next_ or (resend and have_echo > self._rewound_at and self.sent > next_):
+            rewound = self.wanted and self.sent > next_
+            self.wanted = True
+            self._seek(next_)
+            if rewound:
+                self._rewound_at = have_number - 1
+            return progress, rewound, None
+        return progress, False, None
+
+    def _seek(self, offset: int) -> None:
+        self._reader.seek(offset)
+        self.sent = offset
+        self._under_way = []
+        self._under_way_bytes = 0
+
+    def take(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
+        """The next piece to send, of about `bytes_max` stored bytes and within the limit; it counts as sent."""
+        room = min(bytes_max, self._limit - self._under_way_bytes)
+        self._undone = (self.sent, len(self._under_way), self._under_way_bytes)
+        piece = self._reader.read(buf, room)
+        if piece is not None:
+            self.sent = piece.next
+            self._under_way.append((piece.next, piece.bytes))
+            self._under_way_bytes += piece.bytes
+        return piece
+
+    def put_back(self) -> None:
+        """Undo the last `take`: it did not fit a frame."""
+        if self._undone is not None:
+            self.sent, n, self._under_way_bytes = self._undone
+            del self._under_way[n:]
+            self._reader.seek(self.sent)

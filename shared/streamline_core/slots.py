@@ -1,0 +1,79 @@
+"""Small state that survives any power cut: two slots, written in turn, each with a generation and a CRC.
+
+Rule: the newer slot is never touched until the older one holds something newer and durable. Knows nothing of what it keeps.
+"""
+
+import binascii
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .ports import Storage
+
+SLOT_BYTES_MAX = 65536
+_HEADER = "<III"
+_HEADER_BYTES = 12
+
+
+class Slots:
+    """`<name>.0` and `<name>.1` in a storage. One write is under way at a time; the last content asked for wins."""
+
+    def __init__(self, storage: "Storage", name: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._generation = 0
+        self._ticket = 0
+        self._waiting: "bytes | None" = None
+        self.version = 0  # how often `save` was called
+        self.durable_version = 0  # which of these is safe
+        self._in_flight = 0
+
+    def load(self) -> "bytes | None":
+        """What was last saved, or None. A slot that is torn, rotten or missing is passed over."""
+        best: "bytes | None" = None
+        for i in range(2):
+            name = "%s.%d" % (self._name, i)
+            size = self._storage.size(name)
+            if not _HEADER_BYTES <= size <= SLOT_BYTES_MAX:
+                continue
+            buf = bytearray(size)
+            if self._storage.read_into(name, 0, buf) != size:
+                continue
+            crc, generation, length = struct.unpack_from(_HEADER, buf)
+            if length != size - _HEADER_BYTES or binascii.crc32(memoryview(buf)[4:]) != crc:
+                continue
+            if generation >= self._generation:
+                self._generation = generation
+                best = bytes(memoryview(buf)[_HEADER_BYTES:])
+        return best
+
+    def save(self, content: bytes) -> int:
+        """Ask for `content` to be kept; returns the version that `durable_version` will reach. It may start a write: see `ticket`."""
+        self.version += 1
+        self._waiting = content
+        self._start()
+        return self.version
+
+    def _start(self) -> None:
+        if self._ticket or self._waiting is None:
+            return
+        self._generation += 1
+        tail = struct.pack("<II", self._generation, len(self._waiting)) + self._waiting
+        name = "%s.%d" % (self._name, self._generation % 2)
+        self._ticket = self._storage.replace(name, struct.pack("<I", binascii.crc32(tail)) + tail)
+        self._in_flight = self.version
+        self._waiting = None
+
+    @property
+    def ticket(self) -> int:
+        """The storage ticket of the write under way, 0 if none."""
+        return self._ticket
+
+    def synced(self, error: "Exception | None") -> None:
+        """The write under way ended. After an error the other slot still holds the last good content; the next save tries again."""
+        self._ticket = 0
+        if error is None:
+            self.durable_version = self._in_flight
+        else:
+            self._generation -= 1  # the same slot again: the other one is the good one
+        self._start()

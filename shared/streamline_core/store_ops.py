@@ -1,0 +1,87 @@
+"""What a hub asks its store to commit: one transaction is a list of these.
+
+Rule: an op carries all that the store needs, so that a store never looks into a batch. A store applies the
+ops of one commit in order and all together, assigns cloud offsets per (topic, partition) to chunks in that order, and forgets
+nothing that it reported as committed.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .stream import StreamId
+
+
+class StreamState:
+    """What a receiver durably knows of one stream.
+
+    next: the watermark; below it all is applied or lost. lost: {cause: offsets}. produced: the sender's durable end as of
+    its last HAVE. lineage: [(term, first offset)], oldest first. closed: the origin no longer holds
+    the epoch; what was pending counts as lost by `storage`.
+    """
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.produced = 0
+        self.lost: "dict[str, int]" = {}
+        self.lineage: "list[tuple[int, int]]" = []
+        self.closed = False
+
+    def copy(self) -> "StreamState":
+        twin = StreamState()
+        twin.next, twin.produced, twin.closed = self.next, self.produced, self.closed
+        twin.lost, twin.lineage = dict(self.lost), list(self.lineage)
+        return twin
+
+
+class Op:
+    """Base of all ops; `state` (where there is a stream) is a copy of the stream's state after this op."""
+
+
+class NodeSeen(Op):
+    def __init__(self, node: str, storage_id: bytes, version: str) -> None:
+        self.node, self.storage_id, self.version = node, storage_id, version
+
+
+class TopicDefined(Op):
+    """First sight of a topic: its definition, as it came."""
+
+    def __init__(self, topic: str, definition: "tuple[object, ...]") -> None:
+        self.topic, self.definition = topic, definition
+
+
+class StreamChanged(Op):
+    """Only the state moved: a new HAVE, or the epoch was closed or offered again."""
+
+    def __init__(self, stream: "StreamId", state: StreamState) -> None:
+        self.stream, self.state = stream, state
+
+
+class ChunkReceived(Op):
+    """Whole batches as they came.
+
+    data: the batches, compressed by codec `codec_id` (0 = none) from `raw_bytes` bytes. Offsets [first, next) of the
+    stream; `count` records lie in them (control batches and what compaction dropped do not count). Offsets below `first`
+    that the batches may hold were applied before and are to be skipped by readers. `count` cloud offsets are assigned.
+    """
+
+    def __init__(
+        self, stream: "StreamId", state: StreamState, first: int, next_: int, count: int, codec_id: int, raw_bytes: int, data: bytes
+    ) -> None:
+        self.stream, self.state = stream, state
+        self.first, self.next, self.count = first, next_, count
+        self.codec_id, self.raw_bytes, self.data = codec_id, raw_bytes, data
+
+
+class GapReceived(Op):
+    """Offsets [first, next) are lost, by `cause`."""
+
+    def __init__(self, stream: "StreamId", state: StreamState, first: int, next_: int, cause: str) -> None:
+        self.stream, self.state = stream, state
+        self.first, self.next, self.cause = first, next_, cause
+
+
+class BatchQuarantined(Op):
+    """A valid batch that this build can never apply, kept for people to look at; a GapReceived("refused") follows."""
+
+    def __init__(self, stream: "StreamId", state: StreamState, first: int, next_: int, data: bytes, why: str) -> None:
+        self.stream, self.state = stream, state
+        self.first, self.next, self.data, self.why = first, next_, data, why

@@ -1,0 +1,73 @@
+"""A topic's definition, and which partition a key belongs to.
+
+Rule: a definition never changes under a name. Both sides of a session must hold an equal one; it is small enough to
+travel whole, so a mismatch is refused by field, not by hash. Knows nothing of logs.
+"""
+
+import binascii
+
+from .errors import ProtocolError, UsageError
+
+PARTITIONS_MAX = 1024
+KINDS = ("log", "keyed")
+DIRECTIONS = ("edge_to_cloud", "cloud_to_edge", "bidirectional", "local")
+STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
+_FIELDS = ("kind", "direction", "partitions", "strategy", "merge module")
+
+
+class TopicDefinition:
+    """kind: one of KINDS; direction: one of DIRECTIONS; partitions: 1 to 1024; strategy: one of STRATEGIES;
+    merge_hash: the first 8 bytes of the SHA-256 of the merge module, or empty. Raises UsageError for anything else."""
+
+    def __init__(
+        self,
+        kind: str = "log",
+        direction: str = "edge_to_cloud",
+        partitions: int = 1,
+        strategy: str = "last_write_wins",
+        merge_hash: bytes = b"",
+    ) -> None:
+        if kind not in KINDS or direction not in DIRECTIONS or strategy not in STRATEGIES:
+            raise UsageError("topic definition %r, %r, %r is not known" % (kind, direction, strategy))
+        if not isinstance(partitions, int) or not 1 <= partitions <= PARTITIONS_MAX or len(merge_hash) not in (0, 8):
+            raise UsageError("partitions must be 1 to %d, not %r; a merge hash has 8 bytes" % (PARTITIONS_MAX, partitions))
+        self.kind = kind
+        self.direction = direction
+        self.partitions = partitions
+        self.strategy = strategy
+        self.merge_hash = merge_hash
+
+    def to_wire(self) -> "tuple[int, int, int, int, bytes]":
+        """The definition as CBOR carries it: indexes into the tables above, so their order never changes."""
+        return (
+            KINDS.index(self.kind),
+            DIRECTIONS.index(self.direction),
+            self.partitions,
+            STRATEGIES.index(self.strategy),
+            self.merge_hash,
+        )
+
+    def difference(self, other: "TopicDefinition") -> "str | None":
+        """The first field in which two definitions differ, as `name: mine, theirs`; None if they are equal."""
+        mine = (self.kind, self.direction, self.partitions, self.strategy, self.merge_hash)
+        theirs = (other.kind, other.direction, other.partitions, other.strategy, other.merge_hash)
+        for i in range(len(mine)):
+            if mine[i] != theirs[i]:
+                return "%s: %r here, %r there" % (_FIELDS[i], mine[i], theirs[i])
+        return None
+
+
+def definition_from_wire(value: object) -> TopicDefinition:
+    """Raises ProtocolError unless `value` is what `to_wire` gives, as a list or a tuple."""
+    if isinstance(value, (list, tuple)) and len(value) == 5:
+        kind, direction, partitions, strategy, merge_hash = value
+        if type(kind) is int and type(direction) is int and type(strategy) is int and type(partitions) is int:
+            if 0 <= kind < len(KINDS) and 0 <= direction < len(DIRECTIONS) and 0 <= strategy < len(STRATEGIES):
+                if isinstance(merge_hash, bytes) and len(merge_hash) in (0, 8) and 1 <= partitions <= PARTITIONS_MAX:
+                    return TopicDefinition(KINDS[kind], DIRECTIONS[direction], partitions, STRATEGIES[strategy], merge_hash)
+    raise ProtocolError("not a topic definition: %r" % (value,))
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """CRC-32 of the key modulo the partition count: the same on every node, for ever."""
+    return binascii.crc32(key) % partitions

