@@ -68,6 +68,8 @@ class BatchBuilder:
                 return False
         else:
             self._open(DENSE, producer, sequence)
+            if n + 2 > self._room:
+                return False
         at = self._at
         self._body[at : at + n] = value
         self._at = at + n

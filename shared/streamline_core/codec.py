@@ -141,6 +141,11 @@ class Codecs:
         """What this node can receive, for HELLO: the preferred first."""
         return tuple([codec.name for codec in self._codecs])
 
+    @property
+    def compresses(self) -> bool:
+        """Whether this node can make a frame smaller at all."""
+        return any([codec.can_compress and codec.id != NONE_ID for codec in self._codecs])
+
     def by_id(self, codec_id: int) -> "Codec":
         """Return the codec that a frame names. Raises ProtocolError when this node never offered it."""
         for codec in self._codecs:

@@ -135,6 +135,7 @@ class Link:
             if session is None or (frame.type != frames.WELCOME and frame.session != session.id):
                 raise ProtocolError("a frame of another session")
             session.receive(frame, self._now())
+            self._rest(session)
         except ProtocolError as error:
             self.counters["refused_frames"] += 1
             self.why_refused = str(error)
@@ -147,9 +148,6 @@ class Link:
         now_ms = self._now()
         frame = session.next_frame(not self.paused and self._may_send(now_ms), now_ms)
         if frame is None:
-            if self._busy and self._interval_ms and not any([s.pending for s in session.outlet.senders.values()]):
-                self._busy = False
-                self._sync_at_ms = now_ms + self._interval_ms
             return None
         if frame[0] == frames.DATA:
             self._busy = True
@@ -158,6 +156,12 @@ class Link:
         self.counters["frames_out"] += 1
         self.counters["bytes_out"] += len(frame)
         return frame
+
+    def _rest(self, session: Session) -> None:
+        """All is delivered: what comes next waits for the interval."""
+        if self._busy and self._interval_ms and not any([s.pending for s in session.outlet.senders.values()]):
+            self._busy = False
+            self._sync_at_ms = self._now() + self._interval_ms
 
     def _may_send(self, now_ms: int) -> bool:
         if now_ms < self._sync_at_ms:

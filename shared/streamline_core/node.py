@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
-RAW_BYTES_BOARD = 8  # DATA is built from at most this many frames' worth of batches
+FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
 MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
 
 
@@ -74,7 +74,8 @@ class Node:
                 Partition(config.node_id, name, i, definition, self.storage, limits, self.clock, self.entropy)
                 for i in range(topic.partitions)
             ]
-        raw_bytes = min(frames.RAW_BYTES_MAX // 2, RAW_BYTES_BOARD * config.frame_bytes_max)
+        frames_worth = FRAMES_WORTH if self._codecs.compresses else 1
+        raw_bytes = min(frames.RAW_BYTES_MAX // 2, frames_worth * config.frame_bytes_max)
         buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
         me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
         sync = config.sync

@@ -157,7 +157,7 @@ class Edge:
 
 
 def config_of(name, **more):
-    given = {"node_id": name, "data_dir": "-", "sync_topics": [{"topic": "t"}], "log": {"segment_bytes": 4096, "batch_bytes": 1024}}
+    given = {"node_id": name, "data_dir": "-", "sync_topics": [{"topic": "t"}], "log": {"segment_bytes": 4096, "batch_bytes": 1024}, "frame_bytes_max": 4096}
     given.update(more)
     return given
 
