@@ -93,8 +93,13 @@ class Outlet:
             if len(payload) >= piece.bytes:
                 codec, payload = NONE, raw
             self._ratio = min(RATIO_MAX, piece.bytes * 0.95 / len(payload))
-            if len(payload) <= limit or piece.batches == 1:
+            if len(payload) <= limit:
                 break
+            if piece.batches == 1:  # a link that wants small frames bears a batch all the same; a peer's buffer does not
+                if len(payload) <= self.frame_bytes_max - frames.DATA_HEADER_BYTES:
+                    break
+                sender.cut_up(raw, self.frame_bytes_max - frames.DATA_HEADER_BYTES)
+                continue
             sender.put_back()
             wanted = min(piece.bytes - 1, int(limit * self._ratio))
         size = frames.DATA_HEADER_BYTES + len(payload)

@@ -4,15 +4,18 @@ Rule: only what is durable is sent, never more than the receiver's limit beyond 
 round trip. The receiver is the authority on what arrived and what was lost. Knows nothing of frames' bytes or of other streams.
 """
 
+from .batch import parse_header
+from .errors import UsageError
+from .gaps import TOO_LARGE
 from .lineage import parting
-from .log_reader import LogReader
+from .log_reader import LogReader, Piece
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Sequence
 
     from .log import Log
-    from .log_reader import Piece
+    from .recut import Part
 
 
 class StreamSender:
@@ -31,6 +34,7 @@ class StreamSender:
         self._under_way_bytes = 0
         self._rewound_at = -1  # number of the HAVE that went out with the last rewind
         self._undone: "tuple[int, int, int] | None" = None
+        self._parts: "list[Part]" = []  # of a batch too large for the peer's frames
 
     @property
     def pending(self) -> bool:
@@ -87,17 +91,35 @@ class StreamSender:
         self.sent = offset
         self._under_way = []
         self._under_way_bytes = 0
+        self._parts = []
 
     def take(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
         """The next piece to send, of about `bytes_max` stored bytes and within the limit; it counts as sent."""
-        room = min(bytes_max, self._limit - self._under_way_bytes)
         self._undone = (self.sent, len(self._under_way), self._under_way_bytes)
-        piece = self._reader.read(buf, room)
+        if self._parts:
+            first, next_, content = self._parts.pop(0)
+            size = 0 if content is None else len(content)
+            if content is not None:
+                buf[:size] = content
+            piece: "Piece | None" = Piece(first, next_, size, 0, 1, TOO_LARGE if content is None else None)
+        else:
+            piece = self._reader.read(buf, min(bytes_max, self._limit - self._under_way_bytes))
         if piece is not None:
             self.sent = piece.next
             self._under_way.append((piece.next, piece.bytes))
             self._under_way_bytes += piece.bytes
         return piece
+
+    def cut_up(self, batch: "bytes | memoryview", bytes_max: int) -> None:
+        """The last `take` gave this one batch, and no frame to the peer can hold it: it goes in parts of at most `bytes_max` bytes."""
+        from .recut import recut  # few nodes ever need it, and boards pay for every module
+
+        header = parse_header(batch)
+        if header is None or self._undone is None:
+            raise UsageError("only what was just taken can be cut up")
+        self.sent, n, self._under_way_bytes = self._undone
+        del self._under_way[n:]
+        self._parts = [part for part in recut(header, batch, bytes_max) if part[1] > self.sent]
 
     def put_back(self) -> None:
         """Undo the last `take`: it did not fit a frame."""

@@ -359,3 +359,32 @@ def test_a_hub_that_was_restored_from_an_old_backup_gets_again_what_is_still_hel
     values += produce(edge, 10, 200)
     world.run_until(world.drained)
     assert world.values() == [values]
+
+
+def test_batches_larger_than_the_receivers_frames_are_cut_and_a_record_that_is_becomes_a_gap():
+    for producer in (0, 5):
+        world = World()
+        world.hub._me.frame_bytes_max = 600
+        edge = world.edge()
+        expected = []
+        for i in range(60):
+            value = b"%d" % i * (1 + i % 30)
+            expected.append(value)
+            if i % 20 < 10:
+                edge.node.produce("t", value, producer=producer, sequence=i)
+            else:
+                edge.node.produce("t", value, b"key", (("h", b"x"),), 12345, producer, i)
+        edge.node.produce("t", b"y" * 700)
+        expected.append(None)
+        edge.node.produce("t", b"after")
+        expected.append(b"after")
+        edge.connect()
+        for _ in range(3):
+            world.run(12)
+            edge.node.hub_status(False, "")
+            edge.node.hub_status(True, "b")
+        world.run_until(world.drained)
+        key = list(world.store.values)[0]
+        got = [world.store.values[key].get(i) for i in range(62)]
+        assert got == expected, got
+        assert edge.node.ledger()[0]["lost"] == {"too large": 1}
