@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from streamline_host.codecs import codecs
 
@@ -50,7 +51,7 @@ def ledger(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([row.to_json() for row in rows]))
     else:
-        header = ("node", "topic", "partition", "epoch", "produced", "delivered", "pending", "lost", "causes")
+        header = ("node", "topic", "part", "epoch", "produced", "delivered", "pending", "lost", "causes")
         show("ledger", header, [_ledger_line(row) for row in rows], numbers_from=4)
     wrong = [row for row in rows if not row.adds_up]
     for row in wrong:
@@ -68,19 +69,23 @@ def _ledger_line(row: LedgerRow) -> tuple[str, ...]:
 def show(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], numbers_from: int) -> None:
     """A table. Columns from `numbers_from` on that hold only numbers are set right."""
     right = [at >= numbers_from and all(line[at].isdigit() for line in lines) for at in range(len(header))]
+    widths = [max(len(line[at]) for line in [header, *lines]) for at in range(len(header))]
     if sys.stdout.isatty():
+        from rich.box import SIMPLE
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
         for at, name in enumerate(header):
-            table.add_column(name, justify="right" if right[at] else "left")
+            # Where the terminal is narrow, names and causes are folded; a number cut short would be a wrong number.
+            width = widths[at] if right[at] or name in ("epoch", "part") else None
+            justify: Literal["right", "left"] = "right" if right[at] else "left"
+            table.add_column(name, justify=justify, min_width=width, overflow="fold")
         for line in lines:
             table.add_row(*[Text(cell) for cell in line])
         Console().print(table)
         return
-    widths = [max(len(line[at]) for line in [header, *lines]) for at in range(len(header))]
     for line in [[name.upper() for name in header], *lines]:
         cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)]
         print("  ".join(cells).rstrip())

@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.epilog = "example: streamline-cloud serve --broker mqtt://broker.example --store sqlite:////var/lib/s.db"
     add = serve.add_argument
     add("--broker", metavar="URL", help="mqtt://, mqtts://, ws://, wss:// or https:// (default: a broker of its own)")
     add("--fleet", metavar="NAME", default="default", help="whose nodes to serve (default: default)")
@@ -64,6 +65,7 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
 
 
 def _add_read(read: argparse.ArgumentParser) -> None:
+    read.epilog = "example: streamline-cloud read telemetry --from 1000 --json | jq .value"
     add = read.add_argument
     add("topic", metavar="TOPIC")
     add("--partition", metavar="P", type=_count, help="only this one (default: all, as they arrived)")

@@ -36,6 +36,7 @@ log = logging.getLogger("streamline.agent")
 ACKS = ("buffered", "durable", "cloud")
 SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 CLOSE_SECS_MAX = 10.0
+RECOVER_SECS_MAX = 10.0
 HEALTH_SECS = 5.0
 TAKE_BYTES_MAX = 65536
 
@@ -59,7 +60,7 @@ class Agent:
     # Life.
 
     async def start(self) -> None:
-        """Recover the logs, begin connecting. Returns at once even where no broker can be reached."""
+        """Recover the logs, begin connecting. Does not wait for any broker."""
         loop = self._loop = asyncio.get_running_loop()
         config = self.config
         self._storage = PosixStorage(config.data_dir, self._synced, loop)
@@ -75,9 +76,18 @@ class Agent:
         self._running = True
         if self.uplink is not None:
             self.uplink.start()
+        await self._recovered()
         self._watch_health()
-        self._poke()
         log.info("node %s: data in %s, %d topics", config.node_id, config.data_dir, len(config.topics))
+
+    async def _recovered(self) -> None:
+        """What recovery found is offered to readers once it is known to be on the disk."""
+        self._tick()
+        deadline = self._loop.time() + RECOVER_SECS_MAX
+        while self._loop.time() < deadline and any(
+            stream.durable < stream.written and stream.failure is None for stream in self.node.logs()
+        ):
+            await asyncio.wait((self._waiters.room(),), timeout=0.1)
 
     async def stop(self) -> None:
         """Disconnect, make all that was accepted durable (within 10 s), and let go of the data directory."""
@@ -125,12 +135,13 @@ class Agent:
         datetime. Waits while the buffer is full. Returns the offset in its partition. Raises: UsageError (unknown
         topic, too large), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
         """
-        if ack not in ACKS:
+        if ack != "durable" and ack not in ACKS:
             raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
-        value, key, timestamp_ms = _plain(value, key, timestamp)
+        if key is not None or timestamp is not None or type(value) is not bytes:
+            value, key, timestamp = _plain(value, key, timestamp)
         while True:
             try:
-                stream, offset = self.node.produce(topic, value, key, headers, timestamp_ms)
+                stream, offset = self.node.produce(topic, value, key, headers, timestamp)
                 break
             except QueueFull:
                 await self.room()

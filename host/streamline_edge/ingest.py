@@ -28,9 +28,9 @@ RETRY_SECS = 1.0
 
 
 class Ingest:
-    """Runs the `ingest` rules of the agent's configuration against the broker at `url`. Raises: UsageError (url)."""
+    """Runs the `ingest` rules of the agent's configuration against the broker at `url`."""
 
-    def __init__(self, agent: Agent, url: str) -> None:
+    def __init__(self, agent: Agent, url: BrokerUrl) -> None:
         config = agent.config
         self._agent = agent
         self._rules = config.ingest
@@ -39,11 +39,10 @@ class Ingest:
         self._arrived = asyncio.Event()
         self.stored = 0
         self.refused = 0
-        password_file = config.broker_password_file if "@" in url else None
         self._link = MqttLink(
-            BrokerUrl.parse(url, password_file=password_file),
+            url,
             f"streamline-{config.node_id}",
-            subscriptions=[(filter, 1) for filter in sorted({rule.filter for rule in self._rules})],
+            subscriptions=[(filter, 1) for filter in outermost({rule.filter for rule in self._rules})],
             on_message=self._message,
             on_retry=lambda reason, wait_secs: log.warning("local broker: %s", reason),
             manual_ack=True,
@@ -126,6 +125,25 @@ def matches(filter: str, topic: str) -> bool:
         if i >= len(levels) or want not in ("+", levels[i]):
             return False
     return len(wanted) == len(levels)
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic that `narrow` takes is one that `wide` takes."""
+    if narrow.startswith("$") and wide[0] in "+#":
+        return False
+    wides, narrows = wide.split("/"), narrow.split("/")
+    for i, want in enumerate(wides):
+        if want == "#":
+            return True
+        if i >= len(narrows) or narrows[i] == "#" or want not in ("+", narrows[i]):
+            return False
+    return len(wides) == len(narrows)
+
+
+def outermost(filters: set[str]) -> list[str]:
+    """The filters that no other one covers: a broker may send one message for each subscription that takes it (MQTT
+    3.1.1, section 3.3.5), which would store it twice. Those that merely cross may still do that."""
+    return sorted(one for one in filters if not any(other != one and covers(other, one) for other in filters))
 
 
 def host_and_port(text: str) -> tuple[str, int]:

@@ -97,9 +97,8 @@ class LineProducer:
         """
         self._begin()
         rest, ended = b"", False
-        while not ended or self._unanswered:
-            ended = ended or self._error is not None
-            reading = not ended and len(self._unanswered) < IN_FLIGHT_MAX
+        while self._unanswered or not (ended or self._error is not None):
+            reading = not ended and self._error is None and len(self._unanswered) < IN_FLIGHT_MAX
             ready = self._wait([fd] if reading else [], IDLE_SECS if any(p.values for p in self._partitions) else None)
             if fd in ready:
                 data = os.read(fd, READ_BYTES)
@@ -109,11 +108,11 @@ class LineProducer:
                     whole.append(rest)
                 try:
                     self._take(whole)
+                    if len(rest) > LINE_BYTES_MAX:
+                        raise UsageError(f"line {self.lines + 1} is longer than {LINE_BYTES_MAX} bytes; cut it up")
                 except UsageError:
                     self._drain()  # the lines before the bad one are good
                     raise
-                if len(rest) > LINE_BYTES_MAX:
-                    raise UsageError(f"line {self.lines + 1} is longer than {LINE_BYTES_MAX} bytes; records are smaller")
             if (ended or not ready) and self._error is None:
                 for partition in self._partitions:
                     self._flush(partition)

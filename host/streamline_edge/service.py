@@ -39,20 +39,23 @@ class Service:
 
     async def _start_broker(self) -> None:
         config = self.config
-        url = config.broker
-        if url is None:
+        if config.broker is None:
             return
-        if url == "embedded":
-            from streamline_host.embedded_broker import EmbeddedBroker
+        # Imported here: an agent without a local broker does not pay for them.
+        from streamline_host.broker_url import BrokerUrl
 
-            from .ingest import host_and_port
+        from .ingest import Ingest, host_and_port
+
+        if config.broker == "embedded":
+            from streamline_host.embedded_broker import EmbeddedBroker
 
             host, port = host_and_port(config.broker_listen)
             self.broker = EmbeddedBroker(host, port, config.broker_password_file)
-            url = await self.broker.start()
+            await self.broker.start()
+            url = self.broker.own_url
+        else:
+            url = BrokerUrl.parse(config.broker, password_file=config.broker_password_file)
         if config.ingest:
-            from .ingest import Ingest
-
             self.ingest = Ingest(self.agent, url)
             self.ingest.start()
 

@@ -10,8 +10,6 @@ Must not know: frames, nodes, configuration.
 import asyncio
 import logging
 import random
-import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,11 +21,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from streamline_core.errors import UsageError
 
 from .broker_url import BrokerUrl
+from .mqtt_connect import CONNECT_SECS_MAX, Refused, close_socket, connect, words
 
 log = logging.getLogger("streamline.mqtt")
 
-CONNECT_SECS_MAX = 10.0
-"""Bound of each step: TCP connect, TLS handshake; and of the wait from CONNECT to SUBACK."""
 RETRY_SECS = (1.0, 60.0)
 """The first and the largest wait between tries; each is drawn from 0 up to its bound (full jitter)."""
 STABLE_SECS = 30.0
@@ -35,8 +32,6 @@ STABLE_SECS = 30.0
 MISC_SECS = 1.0
 PACKETS_PER_TURN = 32
 """Packets read before other work of the loop gets its turn."""
-KERNEL_UNSENT_BYTES = 128 * 1024
-"""The kernel takes no more than about this beyond what is on its way, so that pings do not queue behind megabytes."""
 HELD_MESSAGES_MAX = 4096
 """Messages that may arrive before SUBACK (a kept session's); beyond that the connection is given up."""
 
@@ -167,8 +162,8 @@ class MqttLink:
                 up_at = time.monotonic()
                 assert self._ended is not None
                 reason = await self._ended
-            except (OSError, ValueError, paho.WebsocketConnectionError, _Refused) as error:
-                reason = _words(error, self.url)
+            except (OSError, ValueError, paho.WebsocketConnectionError, Refused) as error:
+                reason = words(error, self.url)
             finally:
                 self.connected = False
                 self._discard()
@@ -187,25 +182,14 @@ class MqttLink:
             await asyncio.sleep(wait_secs)
 
     async def _connect(self) -> None:
-        """Returns when subscribed; raises OSError, ValueError, WebsocketConnectionError or _Refused."""
+        """Returns when subscribed; raises OSError, ValueError, WebsocketConnectionError or Refused."""
         loop = asyncio.get_running_loop()
         client = self._new_client()
-        # DNS, TCP and TLS block in paho; a thread of the pool does that, and no callback touches the loop from there.
-        # Cancelled meanwhile, the thread runs out by its own bound, and then its socket is closed.
-        work = loop.run_in_executor(None, client.connect, self.url.host, self.url.port, self.keepalive_secs)
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            work.add_done_callback(lambda done: _close_when_done(done, client))
-            raise
+        sock = await connect(client, self.url, self.keepalive_secs)
         self._client = client
         self.connections += 1
         self._ended = loop.create_future()
         self._subscribed = subscribed = loop.create_future()
-        sock = client.socket()
-        if sock is None:
-            raise _Refused("the connection was closed at once")
-        _tune(sock)
         self._fd = sock.fileno()
         loop.add_reader(self._fd, self._readable)
         self._write()
@@ -221,7 +205,7 @@ class MqttLink:
             return
         if subscribed.done() and subscribed.exception() is not None:
             subscribed.result()
-        raise _Refused(ended.result() if ended.done() else "no answer to CONNECT within %d s" % CONNECT_SECS_MAX)
+        raise Refused(ended.result() if ended.done() else "no answer to CONNECT within %d s" % CONNECT_SECS_MAX)
 
     def _new_client(self) -> paho.Client:
         client = paho.Client(
@@ -248,6 +232,7 @@ class MqttLink:
         client.on_subscribe = self._suback
         client.on_message = self._publish_arrived
         client.on_disconnect = self._disconnected
+        client.on_socket_close = self._socket_closes
         return client
 
     def _discard(self) -> None:
@@ -259,7 +244,7 @@ class MqttLink:
         if self._misc is not None:
             self._misc.cancel()
         if client is not None:
-            _close_socket(client)
+            close_socket(client)
 
     def _unwatch(self) -> None:
         fd, self._fd = self._fd, -1
@@ -270,26 +255,22 @@ class MqttLink:
 
     # --- what paho calls, always from within loop_read, loop_write or loop_misc below ---
 
-    def _connack(
-        self, client: paho.Client, userdata: object, flags: object, reason_code: ReasonCode, properties: object
-    ) -> None:
+    def _connack(self, client: paho.Client, userdata: object, flags: object, reason_code: ReasonCode, properties: object) -> None:
         if client is not self._client or self._subscribed is None or self._subscribed.done():
             return
         if reason_code.is_failure:
-            self._subscribed.set_exception(_Refused("the broker refused the connection: %s" % reason_code))
+            self._subscribed.set_exception(Refused("the broker refused the connection: %s" % reason_code))
         elif self.subscriptions:
             client.subscribe(self.subscriptions)
         else:
             self._subscribed.set_result(None)
 
-    def _suback(
-        self, client: paho.Client, userdata: object, mid: int, codes: list[ReasonCode], properties: object
-    ) -> None:
+    def _suback(self, client: paho.Client, userdata: object, mid: int, codes: list[ReasonCode], properties: object) -> None:
         if client is not self._client or self._subscribed is None or self._subscribed.done():
             return
         refused = [item[0] for item, code in zip(self.subscriptions, codes, strict=False) if code.is_failure]
         if refused:
-            self._subscribed.set_exception(_Refused("the broker refused to subscribe us to %s" % ", ".join(refused)))
+            self._subscribed.set_exception(Refused("the broker refused to subscribe us to %s" % ", ".join(refused)))
         else:
             self._subscribed.set_result(None)
 
@@ -300,13 +281,13 @@ class MqttLink:
         mid = message.mid if message.qos else 0
         self._arrived.append((message.topic, payload, self.connections << 16 | mid))
 
-    def _disconnected(
-        self, client: paho.Client, userdata: object, flags: object, reason_code: ReasonCode, properties: object
-    ) -> None:
+    def _disconnected(self, client: paho.Client, userdata: object, flags: object, reason_code: ReasonCode, properties: object) -> None:
         if client is self._client:
-            # paho closes the socket next to this callback, and its number may be another file's a moment later.
-            self._unwatch()
             self._lost("the connection was lost (%s)" % str(reason_code).lower())
+
+    def _socket_closes(self, client: paho.Client, userdata: object, sock: object) -> None:
+        if client is self._client:
+            self._unwatch()  # now: its number may be another file's a moment later
 
     def _lost(self, reason: str) -> None:
         self.connected = False
@@ -399,47 +380,5 @@ class MqttLink:
             self._misc = self._loop.call_later(MISC_SECS, self._tick)
 
 
-class _Refused(Exception):
-    """This try came to nothing; the text says why."""
-
-
 def _leave_it(client: paho.Client, userdata: object, sock: object) -> None:
     """See `_new_client`."""
-
-
-def _tune(sock: object) -> None:
-    """Small frames at once, and no megabytes waiting in the kernel. A WebSocket wrapper has no options of its own."""
-    raw = getattr(sock, "_socket", sock)
-    if not isinstance(raw, socket.socket) or raw.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_UNSENT_BYTES)
-
-
-def _close_when_done(done: "asyncio.Future[MQTTErrorCode]", client: paho.Client) -> None:
-    if not done.cancelled():
-        done.exception()  # looked at, so that asyncio does not report it as forgotten
-    _close_socket(client)
-
-
-def _close_socket(client: paho.Client) -> None:
-    sock = client.socket()
-    if sock is not None:
-        sock.close()
-
-
-def _words(error: Exception, url: BrokerUrl) -> str:
-    """What went wrong, for a person; never with a secret in it."""
-    where = "%s:%d" % (url.host, url.port)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "the certificate of %s is not trusted: %s" % (where, error.verify_message)
-    if isinstance(error, ssl.SSLError):
-        return "no TLS with %s: %s" % (where, error.reason or error)
-    if isinstance(error, socket.gaierror):
-        return "no address for %s: %s" % (url.host, error.strerror)
-    if isinstance(error, TimeoutError):
-        return "%s does not answer" % where
-    if isinstance(error, OSError):
-        return "cannot connect to %s: %s" % (where, error.strerror or error)
-    return str(error)

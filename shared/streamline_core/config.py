@@ -6,7 +6,10 @@ host reads `edge.yaml`, a board reads JSON, both hand over a dict. Relies on no 
 """
 
 from .config_values import (
-    nearest,
+    REQUIRED,
+    Check,
+    ConfigError,
+    path_text,
     read_any,
     read_bool,
     read_choice,
@@ -22,14 +25,14 @@ from .config_values import (
     read_url,
     show,
 )
-from .errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any
 
-    Path = tuple[str | int, ...]
-    Problem = tuple[Path, str]
+    from .config_values import Path
+
+__all__ = ["ConfigError", "EdgeConfig", "path_text"]
 
 TOPICS_MAX = 256
 INGEST_RULES_MAX = 256
@@ -39,15 +42,6 @@ BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
 STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
 
 _GIB = 1 << 30
-_REQUIRED = object()
-
-
-class ConfigError(UsageError):
-    """A configuration was refused. `problems`: list of (key path, what is wrong and what is allowed)."""
-
-    def __init__(self, problems: "list[Problem]") -> None:
-        super().__init__("\n".join(["%s: %s" % (path_text(path), text) for path, text in problems]))
-        self.problems = problems
 
 
 class GeoLocation:
@@ -161,7 +155,7 @@ class EdgeConfig:
         Sizes are bytes or text such as "256MB" (1024-based), durations are in the key's unit or text such as "5s".
         Raises: ConfigError with all problems.
         """
-        check = _Check()
+        check = Check()
         config = cls()
         if not isinstance(given, dict):
             raise ConfigError([((), "%s is not a mapping of keys to values" % show(given))])
@@ -175,50 +169,12 @@ class EdgeConfig:
         return config
 
 
-class _Check:
-    """Collects problems, and reads single values by kind."""
-
-    def __init__(self) -> None:
-        self.problems: "list[Problem]" = []
-
-    def problem(self, path: "Path", text: str) -> None:
-        self.problems.append((path, text))
-
-    def value(
-        self, path: "Path", kind: "Callable[[Any, Any], Any]", given: object, default: object, allowed: object
-    ) -> "Any":
-        if given is None:
-            if default is _REQUIRED:
-                self.problem(path, "is missing")
-            return default
-        try:
-            return kind(given, allowed)
-        except (ValueError, UsageError) as e:
-            self.problem(path, str(e))
-            return default
-
-    def keys(self, path: "Path", given: "dict[Any, Any]", known: "list[str]") -> None:
-        for key in sorted([str(k) for k in given]):
-            if key not in known:
-                near = nearest(key, known)
-                hint = "did you mean %r?" % near if near else "known are " + ", ".join(sorted(known))
-                self.problem(path + (key,), "unknown key; " + hint)
-
-
-def path_text(path: "Path") -> str:
-    """("sync_topics", 0, "topic") as people write it: sync_topics[0].topic."""
-    text = ""
-    for part in path:
-        text += "[%d]" % part if isinstance(part, int) else ("." if text else "") + part
-    return text or "configuration"
-
-
 # (section, key, kind, default, allowed). The order is the order in which problems are told.
 _TABLE = (
-    ("", "node_id", read_node_id, _REQUIRED, None),
+    ("", "node_id", read_node_id, REQUIRED, None),
     ("", "fleet", read_node_id, "default", None),
-    ("location", "lat", read_number, _REQUIRED, (-90, 90)),
-    ("location", "lon", read_number, _REQUIRED, (-180, 180)),
+    ("location", "lat", read_number, REQUIRED, (-90, 90)),
+    ("location", "lon", read_number, REQUIRED, (-180, 180)),
     ("location", "name", read_text, "", None),
     ("", "cloud_endpoint", read_url, None, ()),
     ("", "password_file", read_text, None, None),
@@ -277,7 +233,7 @@ _NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
 )
 # The keys of an entry of sync_topics: key, kind, default, allowed, values that are honoured (None: all).
 _TOPIC_TABLE = (
-    ("topic", read_topic, _REQUIRED, None, None),
+    ("topic", read_topic, REQUIRED, None, None),
     ("kind", read_choice, "log", ("log", "keyed"), ("log",)),
     (
         "direction",
@@ -294,18 +250,14 @@ _LOCAL_KEYS = ("topic", "partitions")
 _INGEST_KEYS = ["from", "topic", "key"]
 
 
-def _not_built(check: _Check, path: "Path", value: object, honoured: "tuple[object, ...]") -> None:
+def _not_built(check: Check, path: "Path", value: object, honoured: "tuple[object, ...]") -> None:
     if value not in honoured:
-        use = (
-            "remove it"
-            if honoured[0] is None
-            else "use " + " or ".join([str(h).lower() if h is False else str(h) for h in honoured])
-        )
+        use = "remove it" if honoured[0] is None else "use " + " or ".join([str(h).lower() if h is False else str(h) for h in honoured])
         shown = str(value).lower() if value is True else str(value)
         check.problem(path, "%s: this build does not do that yet; %s" % (shown, use))
 
 
-def _read_sections(config: EdgeConfig, given: "dict[str, Any]", check: _Check) -> None:
+def _read_sections(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> None:
     sections: "dict[str, tuple[Path, dict[str, Any], Any]]" = {"": ((), given, config)}
     known: "dict[str, list[str]]" = {"": list(_LISTS)}
     for name, make in _SECTIONS:
@@ -339,7 +291,7 @@ def _read_sections(config: EdgeConfig, given: "dict[str, Any]", check: _Check) -
         check.keys(path, inner, known[section])
 
 
-def _entries(given: "dict[str, Any]", key: str, entries_max: int, check: _Check) -> "list[Any]":
+def _entries(given: "dict[str, Any]", key: str, entries_max: int, check: Check) -> "list[Any]":
     entries = given.get(key)
     if entries is None:
         return []
@@ -349,7 +301,7 @@ def _entries(given: "dict[str, Any]", key: str, entries_max: int, check: _Check)
     return list(entries)
 
 
-def _read_topics(given: "dict[str, Any]", check: _Check) -> "dict[str, TopicConfig]":
+def _read_topics(given: "dict[str, Any]", check: Check) -> "dict[str, TopicConfig]":
     topics: "dict[str, TopicConfig]" = {}
     for section in ("sync_topics", "local_topics"):
         for i, entry in enumerate(_entries(given, section, TOPICS_MAX, check)):
@@ -364,23 +316,19 @@ def _read_topics(given: "dict[str, Any]", check: _Check) -> "dict[str, TopicConf
             check.keys(path, entry, list(keys))
             values: "dict[str, Any]" = {}
             for key, kind, default, allowed, honoured in _TOPIC_TABLE:
-                values[key] = check.value(
-                    path + (key,), kind, entry.get(key) if key in keys else None, default, allowed
-                )
+                values[key] = check.value(path + (key,), kind, entry.get(key) if key in keys else None, default, allowed)
                 if honoured is not None:
                     _not_built(check, path + (key,), values[key], honoured)
             name = values["topic"]
             if name in topics:
                 check.problem(path + ("topic",), "%r is there twice; name each topic once" % name)
-            elif name is not _REQUIRED:
+            elif name is not REQUIRED:
                 direction = "local" if local else values["direction"]
-                topics[name] = TopicConfig(
-                    name, values["kind"], direction, values["partitions"], values["priority"], values["strategy"]
-                )
+                topics[name] = TopicConfig(name, values["kind"], direction, values["partitions"], values["priority"], values["strategy"])
     return topics
 
 
-def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", check: _Check) -> "list[IngestRule]":
+def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", check: Check) -> "list[IngestRule]":
     rules = []
     for i, entry in enumerate(_entries(given, "ingest", INGEST_RULES_MAX, check)):
         path: "Path" = ("ingest", i)
@@ -388,10 +336,10 @@ def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", chec
             check.problem(path, "%s is not allowed; use the keys from, topic, key" % show(entry))
             continue
         check.keys(path, entry, _INGEST_KEYS)
-        source = check.value(path + ("from",), read_filter, entry.get("from"), _REQUIRED, None)
-        topic = check.value(path + ("topic",), read_topic, entry.get("topic"), _REQUIRED, None)
+        source = check.value(path + ("from",), read_filter, entry.get("from"), REQUIRED, None)
+        topic = check.value(path + ("topic",), read_topic, entry.get("topic"), REQUIRED, None)
         key = check.value(path + ("key",), read_choice, entry.get("key"), "none", ("topic", "none"))
-        if topic is not _REQUIRED and topic not in topics:
+        if topic is not REQUIRED and topic not in topics:
             check.problem(path + ("topic",), "%r is not in sync_topics or local_topics; add it there" % topic)
         rules.append(IngestRule(source, topic, None if key == "none" else key))
     if rules and given.get("broker") is None:
@@ -399,7 +347,7 @@ def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", chec
     return rules
 
 
-def _check_together(config: EdgeConfig, check: _Check) -> None:
+def _check_together(config: EdgeConfig, check: Check) -> None:
     """What only two values together can get wrong."""
     log = config.log
     if log.batch_bytes is None:

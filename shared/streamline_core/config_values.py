@@ -1,10 +1,20 @@
-"""The values of a configuration: one function for each kind, from what a file says to what the program uses.
+"""The values of a configuration, each read by its kind, and all that is wrong with them collected.
 
-Rule: each takes a value and what is allowed, returns the value to use, and raises ValueError or UsageError whose text
+Rule: each kind takes a value and what is allowed, returns the value to use, and raises ValueError or UsageError whose text
 shows the value and says what is allowed. A value that may hold a secret is never shown. Knows nothing of keys.
 """
 
+from .errors import UsageError
 from .stream import check_node_id, check_topic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Path = tuple[str | int, ...]
+    Problem = tuple[Path, str]
+
+REQUIRED = object()
 
 TEXT_CHARS_MAX = 1024
 SCHEMES = ("mqtt", "mqtts", "ws", "wss", "https")
@@ -20,6 +30,50 @@ _SIZE_UNITS = (
     ("b", 1),
 )
 _TIME_UNITS = (("ms", 1), ("s", 1000), ("m", 60000), ("h", 3600000))
+
+
+class ConfigError(UsageError):
+    """A configuration was refused. `problems`: list of (key path, what is wrong and what is allowed)."""
+
+    def __init__(self, problems: "list[Problem]") -> None:
+        super().__init__("\n".join(["%s: %s" % (path_text(path), text) for path, text in problems]))
+        self.problems = problems
+
+
+class Check:
+    """Collects problems, and reads single values by kind."""
+
+    def __init__(self) -> None:
+        self.problems: "list[Problem]" = []
+
+    def problem(self, path: "Path", text: str) -> None:
+        self.problems.append((path, text))
+
+    def value(self, path: "Path", kind: "Callable[[Any, Any], Any]", given: object, default: object, allowed: object) -> "Any":
+        if given is None:
+            if default is REQUIRED:
+                self.problem(path, "is missing")
+            return default
+        try:
+            return kind(given, allowed)
+        except (ValueError, UsageError) as e:
+            self.problem(path, str(e))
+            return default
+
+    def keys(self, path: "Path", given: "dict[Any, Any]", known: "list[str]") -> None:
+        for key in sorted([str(k) for k in given]):
+            if key not in known:
+                near = nearest(key, known)
+                hint = "did you mean %r?" % near if near else "known are " + ", ".join(sorted(known))
+                self.problem(path + (key,), "unknown key; " + hint)
+
+
+def path_text(path: "Path") -> str:
+    """("sync_topics", 0, "topic") as people write it: sync_topics[0].topic."""
+    text = ""
+    for part in path:
+        text += "[%d]" % part if isinstance(part, int) else ("." if text else "") + part
+    return text or "configuration"
 
 
 def nearest(word: str, known: "list[str]") -> "str | None":
@@ -80,9 +134,7 @@ def read_url(value: object, allowed: "tuple[str, ...]") -> str:
         return text
     # The value itself may hold a password: only its beginning is shown.
     words = list(allowed) + ["%s://HOST" % s for s in SCHEMES]
-    raise ValueError(
-        "%r is not allowed; use one of %s" % (scheme[:16] if "@" not in scheme else "...", ", ".join(words))
-    )
+    raise ValueError("%r is not allowed; use one of %s" % (scheme[:16] if "@" not in scheme else "...", ", ".join(words)))
 
 
 def read_number(value: object, allowed: "tuple[int, int]") -> float:
@@ -141,7 +193,5 @@ def read_filter(value: object, allowed: object) -> str:
     levels = text.split("/")
     for i, level in enumerate(levels):
         if ("#" in level and (level != "#" or i != len(levels) - 1)) or ("+" in level and level != "+"):
-            raise ValueError(
-                "%s is not an MQTT filter; '+' and '#' stand for whole levels, '#' for the last" % show(value)
-            )
+            raise ValueError("%s is not an MQTT filter; '+' and '#' stand for whole levels, '#' for the last" % show(value))
     return text

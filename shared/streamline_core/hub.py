@@ -311,6 +311,9 @@ class Hub:
         ops, self._committing = self._committing, []
         if error is not None:
             self.counters["commit_errors"] += 1
+            if isinstance(error, UsageError):
+                self._forget()
+                return
             self._ops = ops + self._ops
             self._retry_at_ms = self._clock.monotonic_ms() + COMMIT_RETRY_MS
             return
@@ -324,6 +327,16 @@ class Hub:
                 if node is not None and node.current is not None:
                     node.current.want(receiver)
                     self._wants_to_send(node.node)
+
+    def _forget(self) -> None:
+        """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers is worth nothing, so every
+        node greets again and the store says where they stand."""
+        self._ops = []
+        self._receivers = {}
+        for node in self.nodes.values():
+            if node.current is not None:
+                self._release(node.current)
+            node.current = node.candidate = None
 
     def tick(self) -> int:
         """Do what is due. Returns when to come again (monotonic ms), -1 for never."""

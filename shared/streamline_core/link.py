@@ -119,7 +119,7 @@ class Link:
         elif boot != self._boot:
             known = self._boot
             self._boot = boot
-            if self._up and (self.session is None or self.session.state != OPEN or known):
+            if self._up and (self.session is None or known):
                 self._drop("the hub is back")
                 self._greet_at_ms = self._now() + jitter(self._entropy, REGREET_MS)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
+RESERVE_SEGMENTS = 2  # kept free, so that gaps and cursors can always be written
 MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
 
 
@@ -50,6 +51,7 @@ class Node:
         self._reopen_at_ms: "dict[str, int]" = {}
         self._queue_room = -1
         self._stored_bytes = 0
+        self._full = False
         self.link: "Link | None" = None
 
     # Opening and closing
@@ -141,9 +143,10 @@ class Node:
             if n > self._queue_room:
                 raise QueueFull("%d records wait for the cloud, as many as sync.max_queue_size allows" % self.config.sync.max_queue_size)
             self._queue_room -= n
-        cap = self.config.resources.max_storage
-        if cap and self.config.resources.eviction_policy == "reject" and self._stored_bytes >= cap:
-            raise StorageFull("%d bytes are stored, as many as resources.max_storage allows" % self._stored_bytes)
+        if self._full:
+            self._measure()
+            if self._full:
+                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % self._stored_bytes)
         return log
 
     def produce(
@@ -249,12 +252,24 @@ class Node:
             stored += log.total_bytes
             if log.definition[1] != 3:
                 owed += max(0, log.next - log.state.acked)
-        cap = self.config.resources.max_storage
-        while cap and stored > cap and (freed := self._evict()):
+        limit = self._storage_limit(stored)
+        while stored > limit:
+            freed = self._evict()
+            if not freed:
+                break
             stored -= freed
         self._stored_bytes = stored
+        self._full = stored > limit and self.config.resources.eviction_policy == "reject"
         queue_max = self.config.sync.max_queue_size
         self._queue_room = max(0, queue_max - owed) if queue_max else -1
+
+    def _storage_limit(self, stored: int) -> int:
+        """What may be stored before something must go: a reserve below the cap, and below what the disk has."""
+        cap = self.config.resources.max_storage
+        room = stored + self.storage.free_bytes()
+        if cap:
+            room = min(room, cap)
+        return room - min(room // 8, RESERVE_SEGMENTS * self.config.log.segment_bytes)
 
     def _evict(self) -> int:
         """Give back one segment: the oldest of what is owed to nobody, else (unless the policy rejects) of what is not delivered yet."""
@@ -344,6 +359,7 @@ class Node:
             "node": self.config.node_id,
             "state": link.state,
             "why": link.why,
+            "why_refused": link.why_refused,
             "hub": link.hub,
             "clock": "trusted" if self.clock.trusted else "untrusted",
             "stored_bytes": self._stored_bytes,

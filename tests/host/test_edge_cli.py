@@ -1,6 +1,10 @@
 """The command line against a real agent process: what it prints, its exit codes, and kill -9 on either side."""
 
 import json
+import os
+import socket
+import stat
+import struct
 import subprocess
 import sys
 import time
@@ -11,6 +15,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from agent_process import ENVIRONMENT, AgentProcess
+
+from streamline_edge.control_client import ControlClient
 
 CONFIG = """
 node_id: n1
@@ -151,3 +157,62 @@ def test_kill_9_of_agent_and_producer(agent: AgentProcess, tmp_path: Path) -> No
     producer.stdin.close()
     assert producer.wait(60) == 0
     assert agent.cli("consume", "t").stdout == everything
+
+
+def test_garbage_on_the_control_socket(agent: AgentProcess) -> None:
+    path = str(agent.data_dir / "control.sock")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    for garbage in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        struct.pack(">II", 0xFFFFFFFF, 0),
+        struct.pack(">II", 2, 0xFFFFFFFF),
+        struct.pack(">II", 4, 0) + b"{{{{",
+        struct.pack(">II", 2, 0) + b"[]",
+        struct.pack(">II", 100, 100) + b"{}",
+    ):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(path)
+            connection.sendall(garbage)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+    client = ControlClient(str(agent.data_dir))
+    for request, body in (
+        ({"op": "nope"}, b""),
+        ({"op": ["status"]}, b""),
+        ({"op": "produce", "topic": "t"}, b""),
+        ({"op": "produce", "topic": 5, "sizes": [1]}, b"x"),
+        ({"op": "produce", "topic": "t", "sizes": [1, 5]}, b"xy"),
+        ({"op": "produce", "topic": "t", "sizes": [-1, 3]}, b"xy"),
+        ({"op": "produce", "topic": "t", "sizes": [1], "key_sizes": [1, 1]}, b"xyz"),
+        ({"op": "produce", "topic": "t", "sizes": [1] * 5000}, b"x" * 5000),
+        ({"op": "consume", "topic": "t", "partition": 9}, b""),
+        ({"op": "consume", "topic": "t", "from": -2}, b""),
+        ({"op": "sync", "action": "dance"}, b""),
+    ):
+        client.send(request, body)
+        answer, _ = client.receive()
+        assert answer["kind"] in ("usage", "protocol") and answer["error"], (request, answer)
+    assert client.request("status")["status"]["streams"][2]["produced"] == 0
+    client.send({"op": "produce", "topic": "t", "producer": 9, "partition": 0, "sequence": 5, "sizes": [1]}, b"x")
+    assert client.receive()[0]["stored"] == 1
+    client.send({"op": "produce", "topic": "t", "producer": 9, "partition": 0, "sequence": 8, "sizes": [1]}, b"y")
+    assert "leaves a hole" in client.receive()[0]["error"]
+    client.send({"op": "produce", "topic": "t", "producer": 9, "partition": 0, "sequence": 6, "sizes": [1]}, b"z")
+    assert "earlier request" in client.receive()[0]["error"]
+
+
+def test_starting(tmp_path: Path) -> None:
+    def start(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+        command = [sys.executable, "-m", "streamline_edge", *arguments]
+        return subprocess.run(command, env=ENVIRONMENT, capture_output=True, cwd=tmp_path, timeout=30)
+
+    deep = tmp_path / ("x" * 120)
+    done = start("--data-dir", str(deep))
+    assert done.returncode == 2 and b"107 are allowed" in done.stderr and not deep.exists()
+    (tmp_path / "edge.yaml").write_text("node_id: n\nsync:\n  compression: zst\n")
+    done = start()
+    assert done.returncode == 2 and done.stderr.startswith(b"edge.yaml:3: sync.compression: 'zst' is not allowed")
+    command = [sys.executable, "-c", "import sys; from streamline_edge.main import main; sys.exit(main([]))"]
+    assert subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 2

@@ -4,7 +4,7 @@ from harness import MemoryStorage, raises
 from world import World
 
 from streamline_core import frames
-from streamline_core.errors import QueueFull, UsageError
+from streamline_core.errors import QueueFull, StorageFull, UsageError
 from streamline_core.topic import TopicDefinition
 
 
@@ -388,3 +388,47 @@ def test_batches_larger_than_the_receivers_frames_are_cut_and_a_record_that_is_b
         got = [world.store.values[key].get(i) for i in range(62)]
         assert got == expected, got
         assert edge.node.ledger()[0]["lost"] == {"too large": 1}
+
+
+def test_a_full_storage_that_rejects_keeps_all_it_took_and_goes_on_when_there_is_room():
+    world = World()
+    edge = world.edge("e1", resources={"max_storage": 20000, "eviction_policy": "reject"})
+    taken = []
+    while True:
+        try:
+            taken += produce(edge, 1, len(taken))
+        except StorageFull:
+            break
+        if len(taken) % 20 == 0:
+            world.run(10)
+    assert edge.node.ledger()[0]["unconfirmed"] == {}
+    assert edge.node.status()["stored_bytes"] < 20000
+    edge.connect()
+    world.run_until(world.drained)
+    taken += produce(edge, 100, len(taken))
+    world.run_until(world.drained)
+    assert world.values() == [taken]
+
+
+def test_a_disk_that_fills_up_gives_back_what_is_delivered():
+    world = World()
+    edge = world.edge("e1", MemoryStorage(30000, StorageFull)).connect()
+    taken = []
+    for i in range(40):
+        taken += produce(edge, 50, i * 50)
+        world.run(30)
+    world.run_until(world.drained)
+    assert world.values() == [taken]
+
+
+def test_a_store_that_contradicts_the_hub_is_believed():
+    world = World()
+    edge = world.edge().connect()
+    values = produce(edge, 20)
+    world.run_until(world.drained)
+    values += produce(edge, 20, 20)
+    world.store.fail = UsageError("a chunk off the watermark")
+    world.run_until(lambda: world.hub.counters["commit_errors"] > 0)
+    world.store.fail = None
+    world.run_until(world.drained)
+    assert world.values() == [values]

@@ -1,0 +1,285 @@
+"""The Python API: what each ack promises, full buffers, failing disks, stop and start."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamline_core.config import EdgeConfig
+from streamline_core.consumer import Gap
+from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_edge.agent import Agent
+from streamline_edge.health import Health
+from streamline_edge.waiters import RecordLost, Waiters
+
+
+def config(folder: Path, **more: Any) -> EdgeConfig:
+    topics = ["t", {"topic": "p", "partitions": 4}]
+    return EdgeConfig.from_dict({"node_id": "n1", "data_dir": str(folder / "d"), "sync_topics": topics, **more})
+
+
+def run(folder: Path, test: Callable[[Agent], Awaitable[None]], **more: Any) -> None:
+    async def main() -> None:
+        async with Agent(config(folder, **more)) as agent:
+            await asyncio.wait_for(test(agent), 30)
+
+    asyncio.run(main())
+
+
+async def values(agent: Agent, topic: str = "t", partition: int = 0, **more: Any) -> list[bytes]:
+    found = []
+    async for record in agent.consume(topic, partition, **more):
+        assert not isinstance(record, Gap)
+        found.append(record.value)
+    return found
+
+
+def test_produce_and_consume(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        assert await agent.produce("t", b"a") == 0
+        stream = agent.node.log("t")
+        assert stream.durable == 1
+        when = datetime(2024, 5, 6, tzinfo=UTC)
+        assert await agent.produce("t", "ä", key="k", headers=[("h", b"1")], timestamp=when) == 1
+        assert await agent.produce("t", b"c", ack="buffered") == 2
+        assert agent.produce_nowait("t", "d", key=b"k2", timestamp=5) == 3
+        assert stream.durable == 2
+        assert await agent.produce("t", b"e") == 4 and stream.durable == 5
+        records = [record async for record in agent.consume("t")]
+        assert [record.value for record in records] == [b"a", "ä".encode(), b"c", b"d", b"e"]
+        assert records[1].key == b"k" and list(records[1].headers) == [("h", b"1")]
+        assert records[1].timestamp_ms == int(when.timestamp() * 1000) and records[3].timestamp_ms == 5
+        assert await values(agent, from_offset=3) == [b"d", b"e"]
+        assert len(await values(agent, from_time=datetime(2001, 1, 1, tzinfo=UTC))) == 5
+
+    run(tmp_path, test)
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    async def first(agent: Agent) -> None:
+        for i in range(100):
+            agent.produce_nowait("t", b"%d" % i)
+
+    async def second(agent: Agent) -> None:
+        assert await values(agent) == [b"%d" % i for i in range(100)]
+        assert await agent.produce("t", b"100") == 100
+
+    run(tmp_path, first)
+    run(tmp_path, second)
+
+
+def test_mistakes_store_nothing(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        for call in (
+            agent.produce("nope", b"x"),
+            agent.produce("t", b"x" * 70000),
+            agent.produce("t", b"x", ack="sure"),
+            agent.produce_many("t", [b"x" * 70000]),
+            agent.produce_many("t", [b"x"], ack="sure"),
+            values(agent, "nope"),
+            values(agent, "p", 4),
+        ):
+            with pytest.raises(UsageError):
+                await call
+        assert agent.node.log("t").next == 0
+        assert await agent.produce("t", b"good") == 0
+
+    run(tmp_path, test)
+
+
+def test_a_thousand_at_once_and_some_cancelled(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        tasks = [asyncio.create_task(agent.produce("t", b"%d" % i)) for i in range(1000)]
+        await asyncio.sleep(0)
+        for task in tasks[::10]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(item, asyncio.CancelledError) for item in done) == 100
+        assert [item for item in done if isinstance(item, int)] == [i for i in range(1000) if i % 10]
+        assert await values(agent) == [b"%d" % i for i in range(1000)]
+
+    run(tmp_path, test)
+
+
+def test_produce_many_flows_through_a_small_buffer(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        everything = [b"%06d" % i * 10 for i in range(20_000)]
+        assert await agent.produce_many("t", everything) == 20_000
+        assert agent.node.log("t").durable == 20_000
+        assert await values(agent) == everything
+        assert await agent.produce_many("t", iter([])) == 0
+        big = [b"x" * 30_000] * 50  # one slice is more than the whole buffer
+        await agent.produce_many("p", big, partition=2)
+        assert await values(agent, "p", 2) == big
+
+    run(tmp_path, test, log={"buffer_bytes": "128KB"})
+
+
+def test_nowait_says_when_the_buffer_is_full_and_produce_waits(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        accepted = 0
+        with pytest.raises(QueueFull):
+            for _ in range(1000):
+                agent.produce_nowait("t", b"x" * 1000)
+                accepted += 1
+        assert 50 < accepted < 300
+        await asyncio.gather(*[agent.produce("t", b"x" * 1000) for _ in range(1000)])
+        assert agent.node.log("t").durable == accepted + 1000
+
+    run(tmp_path, test, log={"buffer_bytes": "128KB"})
+
+
+def test_the_clouds_backlog_is_an_error_not_a_wait(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        with pytest.raises(QueueFull, match="max_queue_size"):
+            for _ in range(20):
+                await agent.produce("t", b"x")
+        assert agent.node.log("t").durable <= 10
+
+    run(tmp_path, test, sync={"max_queue_size": 10})
+
+
+def test_follow(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        async def read() -> list[bytes]:
+            found = []
+            async for record in agent.consume("t", follow=True):
+                found.append(record.value)
+                if len(found) == 5:
+                    return found
+            return found
+
+        reader = asyncio.create_task(read())
+        for i in range(5):
+            await agent.produce("t", b"%d" % i)
+            await asyncio.sleep(0.005)
+        assert await reader == [b"%d" % i for i in range(5)]
+
+    run(tmp_path, test)
+
+
+def test_a_full_disk_fails_its_producers_and_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(agent: Agent) -> None:
+        await agent.produce("t", b"before")
+        real = os.writev
+
+        def full(fd: int, parts: list[bytes]) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "writev", full)
+            with pytest.raises(StorageFull):
+                await agent.produce("t", b"lost")
+            with pytest.raises(StorageFull):
+                await agent.produce("t", b"lost too")
+            assert not agent.report_health()["healthy"]
+        assert os.writev is real
+        for _ in range(200):
+            try:
+                await agent.produce("t", b"after")
+                break
+            except StorageFull:
+                await asyncio.sleep(0.05)
+        assert await values(agent) == [b"before", b"after"]
+        assert agent.report_health() == {"healthy": True, "problems": []}
+
+    run(tmp_path, test)
+
+
+def test_two_agents_in_one_folder(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        with pytest.raises(UsageError, match="in use by process"):
+            await Agent(config(tmp_path)).start()
+        assert await agent.produce("t", b"still here") == 0
+
+    run(tmp_path, test)
+
+
+def test_stop_answers_those_who_wait_for_the_cloud(tmp_path: Path) -> None:
+    async def main() -> None:
+        agent = Agent(config(tmp_path, cloud_endpoint="mqtt://127.0.0.1:1"))
+        await agent.start()
+        waiting = asyncio.create_task(agent.produce("t", b"x", ack="cloud"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await agent.stop()
+        with pytest.raises(StreamlineError, match="stopped"):
+            await waiting
+
+    asyncio.run(main())
+
+
+class FakeLog:
+    """The marks that Waiters look at."""
+
+    class stream:
+        topic = "t"
+
+    class Gaps:
+        rows: list[tuple[int, int, str]] = []
+
+    def __init__(self) -> None:
+        self.term, self.durable, self.acked, self.written, self.folder = 1, 0, 0, 100, "t-0"
+        self.failure: Exception | None = None
+        self.successor: FakeLog | None = None
+        self.sealed_at = -1
+        self.state = type("State", (), {"gaps": FakeLog.Gaps()})()
+
+    def moved(self, offset: int) -> "tuple[FakeLog, int] | None":
+        return None if self.successor is None or offset < self.sealed_at else (self.successor, offset - self.sealed_at)
+
+
+def test_waiters_lost_moved_and_reopened() -> None:
+    async def main() -> None:
+        waiters = Waiters(asyncio.get_running_loop())
+        log: Any = FakeLog()
+        one, two, three = [waiters.cloud(log, i, i + 1) for i in range(3)]
+        log.state.gaps.rows = [(1, 2, "evicted")]
+        waiters.acked()
+        assert isinstance(two.exception(), RecordLost) and "evicted" in str(two.exception())
+        log.acked, log.state.gaps.rows = 3, []
+        waiters.acked()
+        assert (one.result(), three.result()) == (0, 2)
+        # A fork moves what lies beyond the seal.
+        stays, goes = waiters.durable(log, 4, 5), waiters.durable(log, 6, 7)
+        log.successor, log.sealed_at = FakeLog(), 5
+        waiters.synced()
+        log.durable, log.successor.durable = 5, 2
+        waiters.synced()
+        waiters.synced()
+        assert (stays.result(), goes.result()) == (4, 1)
+        # Reopened after a failure: what was not durable is not there.
+        fresh: Any = FakeLog()
+        gone = waiters.durable(fresh, 0, 1)
+        fresh.term = 2
+        waiters.synced()
+        assert isinstance(gone.exception(), StorageFull)
+        assert waiters.durable(fresh, 0, 0).result() == 0
+
+    asyncio.run(main())
+
+
+def test_health() -> None:
+    def row(**more: Any) -> dict[str, Any]:
+        base = {"topic": "t", "partition": 0, "delivered": 0, "pending": 0, "lost": {}, "unconfirmed": {}, "refused": None}
+        return {**base, **more}
+
+    def link(connected: bool) -> dict[str, Any]:
+        return {"state": "open", "link": {"connected": connected, "endpoint": "mqtt://h:1", "reason": "no answer"}}
+
+    health = Health(0)
+    health.observe(0, link(True), [row(pending=5)])
+    assert health.report(10)["healthy"]
+    health.observe(40, link(True), [row(pending=5)])
+    assert health.report(40)["problems"] == ["connected, but 5 records have not moved for 40 s"]
+    health.observe(41, link(True), [row(pending=4, delivered=1)])
+    assert health.report(41)["healthy"]
+    health.observe(120, link(False), [row(pending=4, delivered=1)])
+    assert "no connection to mqtt://h:1 for 79 s (no answer); 4 records wait" in health.report(120)["problems"]
+    health.observe(120, {"state": "offline", "link": None}, [row(lost={"evicted": 3}, refused="definition")])
+    assert health.report(120)["problems"] == ["t/0: 3 records lost: evicted", "t/0: the cloud refuses it: definition"]
