@@ -15,6 +15,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from streamline_core.errors import StorageFull, UsageError
 
 from .data_dir import OWN_NAMES, DataDirLock
+from .posix_files import fsync_folder, open_for_append, write_all
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from streamline_core.ports import Buffer
 
 WORKERS_MAX = 4
-IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16)
 READ_FDS_MAX = 32
+FREE_SECS = 1.0
 FILES_MAX = 64  # files kept open for appending; idle ones beyond are closed
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -91,6 +93,8 @@ class PosixStorage:
         self._files: OrderedDict[str, _File] = OrderedDict()
         self._read_fds: OrderedDict[str, int] = OrderedDict()
         self._ticket = 0
+        self._free_bytes = 0
+        self._free_until = 0.0
         self._lock = threading.Lock()  # guards _File.jobs, running, error, fd between the loop and the workers
         self._done: deque[tuple[int, Exception | None, _File]] = deque()
         self._workers = None if inline else ThreadPoolExecutor(WORKERS_MAX, "storage")
@@ -103,6 +107,7 @@ class PosixStorage:
         if file.error is None:
             file.queued.append(data if isinstance(data, bytes) else bytes(data))
             file.size += len(data)
+            self._free_bytes -= len(data)
 
     def sync(self, name: str) -> int:
         file = self._file(name)
@@ -149,6 +154,7 @@ class PosixStorage:
         return sorted(names)
 
     def remove(self, name: str) -> None:
+        self._free_until = 0.0
         for known in [n for n in self._files if n == name or n.startswith(name + "/")]:
             self._forget(self._files.pop(known))
         for known in [n for n in self._read_fds if n == name or n.startswith(name + "/")]:
@@ -160,8 +166,13 @@ class PosixStorage:
             path.unlink(missing_ok=True)
 
     def free_bytes(self) -> int:
-        stat = os.statvfs(self.root)
-        return stat.f_bavail * stat.f_frsize
+        """Asked of the system once a second at most (it may take a millisecond), less what was appended since."""
+        now = time.monotonic()
+        if now >= self._free_until:
+            stat = os.statvfs(self.root)
+            self._free_bytes = stat.f_bavail * stat.f_frsize
+            self._free_until = now + FREE_SECS
+        return max(0, self._free_bytes)
 
     # The shell's side.
 
@@ -278,7 +289,7 @@ class PosixStorage:
         curable = True
         try:
             if file.fd < 0:
-                file.fd = _open(file.path, file.created)
+                file.fd = open_for_append(file.path, file.created)
             for job in jobs:
                 if job.replace:
                     os.ftruncate(file.fd, 0)
@@ -297,43 +308,6 @@ class PosixStorage:
             return StorageFull(f"{file.path}: {e.strerror}") if full else e
         except Exception as e:
             return e
-
-
-def write_all(fd: int, chunks: Sequence[bytes]) -> None:
-    """Write every byte of `chunks` at the end of `fd`, IOV_MAX chunks a call. Raises: OSError."""
-    start = 0
-    while start < len(chunks):
-        part: list[bytes | memoryview] = list(chunks[start : start + IOV_MAX])
-        start += len(part)
-        while part:
-            written = os.writev(fd, part)
-            if written == sum(map(len, part)):
-                break
-            while part and written >= len(part[0]):
-                written -= len(part.pop(0))
-            if written:
-                part[0] = memoryview(part[0])[written:]
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _open(path: Path, created: list[Path]) -> int:
-    """Open for appending; adds to `created` each folder that got a new name in it."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-    try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        missing = [p for p in path.parents if not p.exists()]
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        created.extend([path.parent, *(p.parent for p in missing)])
-        return os.open(path, flags | os.O_CREAT, 0o600)
 
 
 def _unlink_same(file: _File) -> None:

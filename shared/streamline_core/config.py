@@ -25,6 +25,7 @@ from .config_values import (
     read_url,
     show,
 )
+from .log_state import PRODUCERS_SAVED_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ _TABLE = (
     ("log", "batch_bytes", read_size, None, (512, BATCH_BYTES_MAX)),
     ("log", "commit_interval_ms", read_ms, 5, (0, 60000)),
     ("log", "buffer_bytes", read_size, 16 << 20, (1024, _GIB)),
-    ("log", "producers_max", read_int, 64, (1, 65536)),
+    ("log", "producers_max", read_int, 64, (1, PRODUCERS_SAVED_MAX)),
     ("", "frame_bytes_max", read_size, 65536, (576, 65536)),
     ("", "conflict_resolution", read_choice, STRATEGIES[0], STRATEGIES),
     ("", "broker", read_url, None, ("embedded",)),

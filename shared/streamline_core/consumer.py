@@ -3,9 +3,11 @@
 Rule: only what is durable is shown; what is gone is shown as a gap, never skipped in silence. Knows nothing of sessions.
 """
 
-from .batch import batches, parse_header, records
+from .batch import batches, parse_header, records, understood
+from .errors import CorruptRecord
+from .gaps import CORRUPT
 from .log_reader import LogReader
-from .segments import segment_name
+from .segments import find_header, segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +42,14 @@ class Consumer:
         return self._reader.offset
 
     def take(self, bytes_max: int = 65536) -> "list[Record | Gap]":
-        """What comes next, of about `bytes_max` stored bytes; empty at the durable end. Raises OSError, CorruptRecord."""
+        """What comes next, of about `bytes_max` stored bytes; empty at the durable end, and only there. Raises OSError."""
+        while True:
+            before = self.log, self._reader.offset
+            found = self._take(bytes_max)
+            if found or before == (self.log, self._reader.offset):
+                return found
+
+    def _take(self, bytes_max: int) -> "list[Record | Gap]":
         reader = self._reader
         if reader.offset >= self.log.durable:
             moved = self.log.moved(reader.offset)
@@ -55,14 +64,18 @@ class Consumer:
             return [Gap(piece.first, piece.next, piece.cause)]
         found: "list[Record | Gap]" = []
         for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
-            for record in records(header, batch):
-                if record.offset >= piece.first:
-                    found.append(record)
+            try:
+                if not understood(header):
+                    raise CorruptRecord("flags 0x%x of a batch are not known to this build" % header.flags)
+                found.extend([record for record in records(header, batch) if record.offset >= piece.first])
+            except CorruptRecord:
+                found.append(Gap(max(header.base, piece.first), header.next, CORRUPT))
         return found
 
 
 def offset_at(log: "Log", time_ms: int) -> int:
-    """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was."""
+    """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was. Where headers have rotted, rather an
+    earlier one than a later one."""
     storage, bases = log.storage, log.bases
     buf = bytearray(60)
     low, high = 0, len(bases)
@@ -76,12 +89,16 @@ def offset_at(log: "Log", time_ms: int) -> int:
             high = middle
     if low == 0:
         return log.first
-    name, at = segment_name(log.folder, bases[low - 1]), 0
+    name, at, offset = segment_name(log.folder, bases[low - 1]), 0, bases[low - 1]
     while True:
         n = storage.read_into(name, at, buf)
         header = parse_header(memoryview(buf)[:n])
-        if header is None:
-            return bases[low] if low < len(bases) else log.durable
+        if header is None or header.base < offset:
+            found = find_header(storage, name, at, storage.size(name), offset)
+            if found is None:
+                return bases[low] if low < len(bases) else log.durable
+            at, header = found
         if header.hlc >> 16 >= time_ms:
-            return header.base
+            return min(offset, log.durable)
+        offset = header.next
         at += header.length

@@ -53,11 +53,11 @@ class Gaps:
                 return row
         return None
 
-    def lost_from(self, offset: int) -> "dict[str, int]":
-        """Offsets lost at or after `offset`, by cause."""
+    def lost_from(self, offset: int, end: int) -> "dict[str, int]":
+        """Offsets lost in [offset, end), by cause."""
         lost: "dict[str, int]" = {}
         for first, next_, cause in self.rows:
-            n = next_ - max(first, offset)
+            n = min(next_, end) - max(first, offset)
             if n > 0:
                 lost[cause] = lost.get(cause, 0) + n
         return lost

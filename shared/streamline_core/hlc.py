@@ -41,9 +41,10 @@ class HybridClock:
         return self._last
 
     def resume(self, hlc: int) -> None:
-        """Never stamp at or below `hlc`, which this node wrote in an earlier opening."""
-        self._last = max(self._last, hlc)
-        self._boot_ms = max(self._boot_ms, hlc >> 16)
+        """Never stamp at or below `hlc`, which this node wrote. One of an earlier opening also moves where untrusted stamps begin."""
+        if hlc > self._last:  # not one of this opening, met again by a log that was opened again
+            self._last = hlc
+            self._boot_ms = max(self._boot_ms, hlc >> 16)
 
     def observe(self, hlc: int) -> bool:
         """Follow a remote stamp; refused (False) where it is more than DRIFT_MS_MAX ahead of a trusted clock."""

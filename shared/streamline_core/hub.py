@@ -12,7 +12,7 @@ from .frames import ERROR, HELLO
 from .receiver import StreamReceiver
 from .session import HUB, NOT_A_DEFINITION, OPEN, UNKNOWN_SESSION, Identity, Session
 from .store_ops import ChunkReceived, NodeSeen, StreamState, TopicDefined
-from .stream import StreamId, check_node_id, check_topic
+from .stream import EPOCH_MAX, StreamId, check_node_id, check_topic
 from .topic import definition_from_wire
 
 TYPE_CHECKING = False
@@ -231,6 +231,8 @@ class Hub:
         if peer is None or origin != peer.node_id:
             session.error("origin", "%s may offer only what it wrote itself, not streams of %r" % (session.me.node_id, origin), 0, handle)
             return None
+        if epoch > EPOCH_MAX:
+            raise ProtocolError("a HAVE with epoch %d, which is no number of 32 bits" % epoch)
         why = self._define(topic, partition, definition)
         if why is not None:
             session.error(NOT_A_DEFINITION, "topic %r: %s" % (topic, why), 0, handle)

@@ -19,6 +19,8 @@ def extend(lineage: "Lineage", term: int, first: int) -> bool:
         return False
     while lineage and lineage[-1][1] >= first:
         lineage.pop()
+    if lineage and lineage[-1][0] == term:  # what stood after it never became durable
+        return False
     lineage.append((term, first))
     if len(lineage) > ENTRIES_MAX:
         del lineage[0]
@@ -51,12 +53,13 @@ def parting(
     last = term_at(theirs, at)
     if their_next <= my_next and last and last == term_at(mine, at):
         return None
-    ends: "dict[int, tuple[int, int]]" = {}
+    ends: "dict[int, int]" = {}
     for i in range(len(mine)):
-        ends[mine[i][0]] = (mine[i][1], mine[i + 1][1] if i + 1 < len(mine) else my_next)
+        ends[mine[i][0]] = mine[i + 1][1] if i + 1 < len(mine) else my_next
     for i in range(len(theirs) - 1, -1, -1):
         term, first = theirs[i]
-        if term in ends and ends[term][0] == first:
+        # Where the term begins may differ: a side that got a gap for its first batch saw it begin later.
+        if term in ends and first < their_next:
             end = theirs[i + 1][1] if i + 1 < len(theirs) else their_next
-            return min(end, ends[term][1])
+            return min(end, ends[term])
     return min(theirs[0][1], my_next)

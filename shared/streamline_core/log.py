@@ -11,6 +11,7 @@ from .errors import QueueFull, StorageFull, UsageError
 from .gaps import EVICTED, ROLLED_BACK
 from .lineage import extend
 from .log_state import LogState
+from .producers import Producers
 from .segments import segment_name
 
 TYPE_CHECKING = False
@@ -48,7 +49,8 @@ class LogLimits:
 
 class Log:
     """next: the offset of the next record. written: below it all is with the storage. durable: below it all is synced.
-    bases, sizes: the segments, oldest first. `recovery.open_log` makes one."""
+    bases, sizes: the segments, oldest first. producers: who has stored what, with what is only accepted yet (`state.producers` knows no more than
+    what is durable, since it outlives a power cut). `recovery.open_log` makes one."""
 
     def __init__(self, stream: "StreamId", storage: "Storage", limits: LogLimits, clock: "HybridClock") -> None:
         self.stream = stream
@@ -78,6 +80,9 @@ class Log:
         self.bases: "list[int]" = []
         self.sizes: "list[int]" = []
         self.failure: "Exception | None" = None
+        self.producers = Producers(self.limits.producers_max)
+        self.producers.load(self.state.producers.to_wire())
+        self._noted: "list[tuple[int, int, int, int]]" = []  # (producer, sequence, offset, count) of batches that are not durable yet
         self._builder.count = 0
         self._head_open = False  # whether the last segment is one that this opening writes to
         self._syncs: "list[list[int]]" = []  # [ticket (0: done), what is durable then, bytes], in the order of writing
@@ -111,7 +116,8 @@ class Log:
         return self.state.sealed_at >= 0
 
     def lost_cause(self, offset: int) -> "str | None":
-        gap = self.gap_at(offset)
+        """Why the record at `offset` is lost; None if it is not, or if the other side has accounted for it."""
+        gap = self.state.gaps.at(offset)
         return gap[2] if gap else None
 
     def gap_at(self, offset: int) -> "Gap | None":
@@ -153,7 +159,7 @@ class Log:
         if self._commit_at_ms < 0:
             self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
         if producer:
-            self.state.producers.note(producer, sequence, offset, 1)
+            self.producers.note(producer, sequence, offset, 1)
         return offset
 
     def append_full(
@@ -179,7 +185,7 @@ class Log:
         if self._commit_at_ms < 0:
             self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
         if producer:
-            self.state.producers.note(producer, sequence, offset, 1)
+            self.producers.note(producer, sequence, offset, 1)
         return offset
 
     def append_many(self, values: "Sequence[bytes]", producer: int = 0, sequence: int = 0) -> int:
@@ -203,9 +209,9 @@ class Log:
                 n = max(1, min(n - 1, n * room // size))
             head, body = dense_batch(values[at : at + n], part, self.written, self.term, self.clock, producer, sequence + at)
             self._write(head, body, n)
+            if producer:
+                self.note_stored(producer, sequence + at, first + at, n)
             at += n
-        if producer:
-            self.state.producers.note(producer, sequence, first, len(lengths))
         return first
 
     def append_mark(self, note: bytes) -> int:
@@ -222,9 +228,15 @@ class Log:
             head, header.flags, header.count, header.span, self.written, header.hlc, self.term, header.producer, header.sequence,
             len(body), header.body_crc,
         )  # fmt: skip
-        if header.producer:
-            self.state.producers.note(header.producer, header.sequence, self.written, header.count)
+        base = self.written
         self._write(head, body, header.span)
+        if header.producer:
+            self.note_stored(header.producer, header.sequence, base, header.count)
+
+    def note_stored(self, producer: int, sequence: int, offset: int, count: int) -> None:
+        """A batch of an idempotent producer was written; it counts for good once it is durable."""
+        self.producers.note(producer, sequence, offset, count)
+        self._noted.append((producer, sequence, offset, count))
 
     def append_gap(self, span: int, cause: str) -> None:
         """The next `span` offsets hold nothing, and why."""
@@ -256,8 +268,11 @@ class Log:
         """Write the batch in the buffer, if there is one. Not durable before the next sync."""
         count = self._builder.count
         if count:
-            head, body = self._builder.take(self.written, self.term)
+            builder, base = self._builder, self.written
+            head, body = builder.take(base, self.term)
             self._write(head, body, count)
+            if builder.producer:
+                self._noted.append((builder.producer, builder.sequence, base, count))
 
     def _write(self, head: "Buffer", body: "Buffer", span: int) -> None:
         size = len(head) + len(body)
@@ -310,6 +325,9 @@ class Log:
         if self._commit_at_ms >= 0 and not self._syncs:
             if now_ms >= self._commit_at_ms or self.buffered_bytes >= SYNC_BYTES:
                 self.commit()
+        if self.state.slots.stalled and now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
+            self._state_saved_ms = now_ms
+            self.state.slots.retry()
         if self.state.acked != self._acked_saved:
             if now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
                 self.save_state(now_ms)
@@ -342,8 +360,13 @@ class Log:
     def _advance(self) -> None:
         while self._syncs and not self._syncs[0][0] and self.failure is None and not self.held:  # files may be synced out of order
             row = self._syncs.pop(0)
-            self.durable = row[1]
+            self.durable = min(row[1], self.state.sealed_at) if self.sealed else row[1]
             self._unsynced_bytes -= row[2]
+        done = 0
+        while done < len(self._noted) and self._noted[done][2] < self.durable:
+            self.state.producers.note(*self._noted[done])
+            done += 1
+        del self._noted[:done]
         if self._head_open and self.state.checkpoint < self.bases[-1] <= self.durable:
             self.state.checkpoint = self.bases[-1]
             self.save_state(self.clock.monotonic_ms())

@@ -7,7 +7,7 @@ log; reading goes on after it. Constant memory: the caller's buffer. Knows nothi
 from .batch import HEADER_BYTES, body_is_whole, parse_header
 from .errors import UsageError
 from .gaps import CORRUPT
-from .segments import find_header, segment_name
+from .segments import find_header, header_after, segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class LogReader:
         return None
 
     def _after_damage(self, name: str) -> "tuple[int, Header] | None":
-        """Where to go on when no valid batch for `offset` is at `_at`: the next header that is not the damaged one's."""
+        """Where to go on when no valid batch for `offset` is at `_at`: the next header of a batch that holds it or comes after it."""
         storage = self._log.storage
         size = storage.size(name)
-        found = find_header(storage, name, self._at, size, self.offset)
-        if found is not None and found[0] == self._at and found[1].base == self.offset:
-            return find_header(storage, name, self._at + 1, size, self.offset)
+        found = find_header(storage, name, self._at, size, self.offset, True)
+        if found is not None and found[0] == self._at and found[1].base <= self.offset:
+            return header_after(storage, name, found[0], found[1], size)
         return found
 
     def _skip(self, next_: int, cause: str) -> Piece:

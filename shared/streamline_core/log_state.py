@@ -1,7 +1,7 @@
 """What a log must remember beside its batches: one small CBOR array in two slots.
 
-Rule: everything here can be rebuilt from the segments or is repeated by the other side, except gaps, the seal and what the
-other side has confirmed; those are saved before anything depends on them. Knows nothing of segments' contents.
+Rule: everything here can be rebuilt from the segments or is repeated by the other side, except gaps, the seal, and what producers stored
+before the checkpoint; those are saved before anything depends on them. Knows nothing of segments' contents.
 """
 
 from . import cbor
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .ports import Storage
 
 _VERSION = 1
+PRODUCERS_SAVED_MAX = 512  # with the gaps and the lineage as many items as CBOR may hold here (cbor.ITEMS_MAX)
+GAPS_SAVED_MAX = 256  # the oldest; the rest lie in segments that are still there, and a reader finds them again
 
 
 class LogState:
@@ -66,7 +68,7 @@ class LogState:
             self.ordinal,
             sorted(self.lost.items()),
             self.lineage,
-            self.gaps.rows,
-            self.producers.to_wire(),
+            self.gaps.rows[:GAPS_SAVED_MAX],
+            self.producers.to_wire()[-PRODUCERS_SAVED_MAX:],
         )
         return self.slots.save(cbor.encode(row))

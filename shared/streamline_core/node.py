@@ -166,8 +166,8 @@ class Node:
         known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing was stored.
         """
         log = self._writable(topic, partition, key, 1)
-        if producer and sequence <= log.state.producers.last(producer):
-            return log, log.state.producers.offset_of(producer, sequence)
+        if producer and sequence <= log.producers.last(producer):
+            return log, log.producers.offset_of(producer, sequence)
         if key is None and not headers and timestamp_ms is None:
             return log, log.append(value, producer, sequence)
         return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
@@ -179,14 +179,14 @@ class Node:
         a repeat, what is left of it. Raises as `produce`."""
         log = self._writable(topic, partition, None, len(values))
         if producer:
-            repeats = log.state.producers.last(producer) + 1 - sequence
+            repeats = log.producers.last(producer) + 1 - sequence
             if repeats > 0:
                 values, sequence = values[repeats:], sequence + repeats
         first = log.append_many(values, producer, sequence)
         return log, first, log.next
 
     def producer_last(self, topic: str, partition: int, producer: int) -> int:
-        """The last sequence that is stored for a producer; UNKNOWN_OFFSET (-1) if it is not known."""
+        """The last sequence that is durable for a producer; UNKNOWN_OFFSET (-1) if it is not known."""
         last = self._partition(topic, partition).current.state.producers.last(producer)
         return last if last >= 0 else UNKNOWN_OFFSET
 
@@ -340,13 +340,19 @@ class Node:
                 for partition in self._all():
                     log = partition.current
                     if log.next > log.opened_at and log.failure is None:
-                        log.append_mark(cbor.encode((MARK_CLOCK, log.opened_at, log.next, later_ms)))
+                        try:
+                            log.append_mark(cbor.encode((MARK_CLOCK, log.opened_at, log.next, later_ms)))
+                        except StorageFull:
+                            pass  # the log notes its own failure; without the mark these stamps stay untrusted, as they are
 
     def forked(self, log: "Log", at: int) -> None:
         """The hub holds other content of `log` from `at` on (a restored disk, a cloned card, a rotten tail)."""
         for partition in self._all():
             if partition.current is log:
-                successor = partition.fork(log, at)
+                try:
+                    successor = partition.fork(log, at)
+                except (StorageFull, OSError):
+                    return  # nothing has changed; the hub's next WANT finds it again
                 if successor is not None:
                     self._the_link().offer(successor)
 
@@ -376,7 +382,7 @@ class Node:
             local = log.definition[1] == 3
             produced = max(log.durable, 0 if local else state.reported)
             lost = sum(state.lost.values())
-            unconfirmed = state.gaps.lost_from(0 if local else state.acked)
+            unconfirmed = state.gaps.lost_from(0 if local else state.acked, produced)
             gone = sum(unconfirmed.values())
             pending = 0 if local else produced - state.acked - gone
             refused = self._refusal(log)

@@ -54,7 +54,7 @@ class Partition:
         logs = []
         for name in self._storage.list(folder):
             origin, _, epoch = name.rpartition("-")
-            if origin == self._origin and len(epoch) == 8:
+            if origin == self._origin and len(epoch) == 8 and all([c in "0123456789abcdef" for c in epoch]):
                 log = self._open(int(epoch, 16))
                 # No saved state: a first epoch cut off at its birth has nothing durable either, nor has an unfinished successor.
                 logs.append((log.state.ordinal, log.saved, log))
@@ -66,9 +66,15 @@ class Partition:
                 self.sealed.append(log)
             else:
                 unsealed.append(log)
-        for log in unsealed[1:]:
-            self._storage.remove(log.folder)  # its predecessor was never sealed: the fork will be found again
         current = unsealed[0] if unsealed else self._create(len(self.sealed))
+        for log in unsealed[1:]:
+            if log.state.reported:  # the hub had some of it, so the fork was complete: it is the older one's state that has rotted
+                current.state.sealed_at = current.written
+                current.state.save()
+                self.sealed.append(current)
+                current = log
+            else:
+                self._storage.remove(log.folder)  # its predecessor was never sealed: the fork will be found again
         self._note_epochs(current)
         return current
 
@@ -94,7 +100,7 @@ class Partition:
         successor = self._create(log.state.ordinal + 1)
         successor.held = True
         try:
-            fork(log, at, successor)
+            at = fork(log, at, successor)
         except Exception:
             self._storage.remove(successor.folder)
             raise

@@ -1,7 +1,7 @@
 """Idempotent producers: who has stored what, so that a repeat is answered and not stored.
 
 Rule: a producer's sequence only rises within one stream; at or below the last one is a repeat. At most `bound` producers are
-remembered, the least recently used one is forgotten first. Knows nothing of files: the log rebuilds it from batch headers.
+remembered, the one that stored nothing for longest is forgotten first. Knows nothing of files: the log rebuilds it from batch headers.
 """
 
 TYPE_CHECKING = False
@@ -24,9 +24,12 @@ class Producers:
         return run[0] + run[2] - 1 if run else -1
 
     def note(self, producer: int, sequence: int, offset: int, count: int) -> None:
-        """`count` records from `sequence` on were stored from `offset` on."""
+        """`count` records from `sequence` on were stored from `offset` on. What is not news (a log is walked again) changes nothing."""
         self._uses += 1
         run = self._runs.get(producer)
+        if run is not None and sequence + count <= run[0] + run[2]:
+            run[3] = self._uses
+            return
         if run is None:
             if len(self._runs) >= self._bound:
                 oldest = min((r[3], p) for p, r in self._runs.items())
@@ -47,7 +50,7 @@ class Producers:
         return UNKNOWN_OFFSET
 
     def to_wire(self) -> "list[list[int]]":
-        """[[id, sequence, offset, count]], least recently used first."""
+        """[[id, sequence, offset, count]], the one that stored nothing for longest first."""
         rows = [(run[3], producer, run[0], run[1], run[2]) for producer, run in self._runs.items()]
         rows.sort()
         return [[row[1], row[2], row[3], row[4]] for row in rows]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LINEAGE_SENT = 8  # last entries of a lineage in a WANT
 GAP_SPAN_MAX = 1 << 48
+OFFSET_MAX = 1 << 62  # of a HAVE; a store counts with 63 bits
 
 
 class StreamReceiver:
@@ -41,7 +42,9 @@ class StreamReceiver:
         self._refilled = 0
 
     def on_have(self, next_: int, sent: int) -> "Op | None":
-        """The sender's durable end moved (or it says so again); `sent`: how far it has sent."""
+        """The sender's durable end moved (or it says so again); `sent`: how far it has sent. Raises ProtocolError for offsets out of all bounds."""
+        if next_ > OFFSET_MAX:
+            raise ProtocolError("a HAVE up to offset %d; at most %d is allowed" % (next_, OFFSET_MAX))
         if sent > self.ahead.next:
             self._lost_something()
         if next_ > self.ahead.produced or self.ahead.closed:
@@ -90,9 +93,11 @@ class StreamReceiver:
                 break
             end = at + header.length
             if header.next <= ahead.next:
+                if start != at:
+                    broken = "a DATA frame goes back from offset %d to %d" % (ahead.next, header.base)
+                    break
                 self.repeats += 1
-                if start == at:
-                    start = end
+                start = end
             elif header.base > ahead.next:
                 broken = "a DATA frame jumps from offset %d to %d" % (ahead.next, header.base)
                 break

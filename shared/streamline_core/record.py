@@ -4,7 +4,8 @@ Rule: every number is relative to the batch and small; what most records lack co
 Knows nothing of batches beyond the base values that it is given.
 """
 
-from .errors import CorruptRecord
+from .errors import CorruptRecord, ProtocolError, UsageError
+from .utf8 import decode_utf8, encode_utf8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +90,12 @@ def encode_record(
     timestamp_ms: "int | None",
     tombstone: bool = False,
 ) -> bytearray:
-    """skipped: offsets that compaction dropped just before it; delay_ms: since the batch's hlc; base_ms: the batch's hlc in ms."""
+    """skipped: offsets that compaction dropped just before it; delay_ms: since the batch's hlc; base_ms: the batch's hlc in ms. Raises UsageError
+    for what no reader would take: too many headers, a name that is not text, a timestamp 2^47 ms or more away from 1970."""
+    if len(headers) > HEADERS_MAX:
+        raise UsageError("a record with %d headers; at most %d are allowed" % (len(headers), HEADERS_MAX))
+    if timestamp_ms is not None and not -_TIMESTAMP_BOUND_MS < timestamp_ms < _TIMESTAMP_BOUND_MS:
+        raise UsageError("a timestamp of %d ms; it must lie within 2^47 ms of 1970" % timestamp_ms)
     out = bytearray()
     flags = _TOMBSTONE if tombstone else 0
     if key is not None:
@@ -110,7 +116,7 @@ def encode_record(
     if headers:
         put_varint(out, len(headers))
         for name, content in headers:
-            encoded = name.encode()
+            encoded = encode_utf8(name)
             put_varint(out, len(encoded))
             out.extend(encoded)
             put_varint(out, len(content))
@@ -160,7 +166,7 @@ def _get_headers(data: "Buffer", at: int, end: int) -> "tuple[Sequence[tuple[str
         name, at = _get_bytes(data, at, end)
         content, at = _get_bytes(data, at, end)
         try:
-            pairs.append((name.decode(), content))
-        except UnicodeError:
+            pairs.append((decode_utf8(name), content))
+        except ProtocolError:
             raise CorruptRecord("a header's name is not UTF-8")
     return tuple(pairs), at

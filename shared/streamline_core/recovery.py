@@ -62,9 +62,22 @@ def recover(log: Log, entropy: "Entropy") -> None:
         # Nothing in it made sense: the next segment would have the same name.
         log.storage.remove(segment_name(log.folder, bases.pop()))
         log.sizes.pop()
-    log.adopt(min(at, max(0, len(bases) - 1)), max(offset, state.sealed_at))
+    log.adopt(min(at, max(0, len(bases) - 1)), _end(log, offset))
     log.term = random_u32(entropy)
     log.opened_at = log.written
+
+
+def _end(log: Log, walked: int) -> int:
+    """Where writing goes on after a walk that came to `walked`: never at an offset that was given away before."""
+    state = log.state
+    if state.sealed_at >= 0:
+        return state.sealed_at
+    end = max(walked, state.checkpoint)
+    if state.gaps.rows:
+        end = max(end, state.gaps.rows[-1][1])
+    if end > walked:
+        state.gaps.add(walked, end, CORRUPT)
+    return end
 
 
 def _drop_beyond(log: Log, bases: "list[int]", sealed_at: int) -> "list[int]":
@@ -97,7 +110,7 @@ def _walk_segment(log: Log, i: int, offset: int, buf: bytearray) -> int:
         extend(state.lineage, header.term, header.base)
         log.clock.resume(header.hlc)
         if header.producer:
-            state.producers.note(header.producer, header.sequence, header.base, header.count)
+            log.note_stored(header.producer, header.sequence, header.base, header.count)
     if torn_at >= 0:
         state.gaps.add(torn_at, offset, TORN if end < 0 else CORRUPT)
     if end > offset:
@@ -106,12 +119,14 @@ def _walk_segment(log: Log, i: int, offset: int, buf: bytearray) -> int:
     return offset
 
 
-def fork(log: Log, at: int, successor: Log) -> None:
+def fork(log: Log, at: int, successor: Log) -> int:
     """Append again, to `successor` (an empty log), what `log` holds from offset `at` on, and ask for it to be durable. The caller
     seals `log` when it is: a power cut before that leaves the fork to be found again, and an unfinished successor is dropped.
 
-    Raises StorageFull, OSError: the successor is worth nothing then."""
+    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises StorageFull, OSError: the successor is
+    worth nothing then."""
     log.cut()
+    seal = -1
     reader = LogReader(log, at)
     reader.to_written = True
     buf = bytearray(BATCH_BYTES_MAX)
@@ -123,5 +138,23 @@ def fork(log: Log, at: int, successor: Log) -> None:
             successor.append_gap(piece.next - piece.first, piece.cause)
             continue
         for header, batch in batches(memoryview(buf)[: piece.bytes]):
+            if seal < 0:
+                seal = min(at, header.base)
+                _hand_on_producers(log, seal, successor)
             successor.append_again(header, batch[HEADER_BYTES:])
+    if seal < 0:
+        seal = at
+        _hand_on_producers(log, seal, successor)
     successor.commit()
+    return seal
+
+
+def _hand_on_producers(log: Log, seal: int, successor: Log) -> None:
+    """What producers stored before the seal stays known as stored, though not where: offsets there mean nothing in the successor."""
+    rows = []
+    for producer, sequence, offset, count in log.producers.to_wire():
+        below = min(count, max(0, seal - offset))
+        if sequence + below > 0:
+            rows.append((producer, sequence + below, 0, 0))
+    successor.producers.load(rows)
+    successor.state.producers.load(rows)

@@ -33,9 +33,9 @@ def list_segments(storage: "Storage", folder: str) -> "list[int]":
     return bases
 
 
-def find_header(storage: "Storage", name: str, at: int, size: int, offset: int) -> "tuple[int, Header] | None":
-    """The first valid header at or after byte `at` whose base is `offset` or above, as (byte, header): how reading goes on after
-    bytes that make no sense. Constant memory, linear in what it passes over."""
+def find_header(storage: "Storage", name: str, at: int, size: int, offset: int, within: bool = False) -> "tuple[int, Header] | None":
+    """The first valid header at or after byte `at` whose base is `offset` or above (or, if `within`, whose batch holds `offset` in its middle), as
+    (byte, header): how reading goes on after bytes that make no sense. Constant memory, linear in what it passes over."""
     buf = bytearray(1024)
     while at + HEADER_BYTES <= size:
         n = storage.read_into(name, at, buf)
@@ -44,10 +44,21 @@ def find_header(storage: "Storage", name: str, at: int, size: int, offset: int) 
         for i in range(n - HEADER_BYTES + 1):
             if buf[i] == 0x5E:
                 header = parse_header(buf, i)
-                if header is not None and header.base >= offset:
+                if header is not None and (header.base >= offset or (within and header.next > offset)):
                     return at + i, header
         at += n - HEADER_BYTES + 1
     return None
+
+
+def header_after(storage: "Storage", name: str, at: int, header: "Header", size: int) -> "tuple[int, Header] | None":
+    """The header after the batch at byte `at`, whose header is valid and whose body is not: where its length says, or (a torn write may have left it
+    short) wherever the next one is. The body itself is looked into last: a value may hold bytes that look like a header."""
+    buf = bytearray(HEADER_BYTES)
+    n = storage.read_into(name, at + header.length, buf)
+    after = parse_header(memoryview(buf)[:n])
+    if after is not None and after.base >= header.next:
+        return at + header.length, after
+    return find_header(storage, name, at + 1, size, header.next)
 
 
 def body_checks(storage: "Storage", name: str, at: int, header: "Header", buf: bytearray) -> bool:
@@ -84,8 +95,7 @@ def walk(storage: "Storage", name: str, offset: int, buf: bytearray) -> "Iterato
         if whole:
             at += header.length
             continue
-        # The length is vouched for, the body is not: a torn write may have left it short, so look for the next header inside.
-        found = find_header(storage, name, at + 1, size, offset)
+        found = header_after(storage, name, at, header, size)
         if found is None:
             return
         at = found[0]

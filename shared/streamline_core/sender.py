@@ -65,8 +65,11 @@ class StreamSender:
             return False, False, None
         self._want_number = number
         log, state = self.log, self.log.state
+        if log.failure is not None:
+            return False, False, None  # what it holds is not known before it is open again
         if not log.sealed:
-            fork = parting(state.lineage, log.durable, [(row[0], row[1]) for row in lineage], next_)
+            # `written`, not `durable`: just after an opening, what is there may still wait for its sync.
+            fork = parting(state.lineage, log.written, [(row[0], row[1]) for row in lineage], next_)
             if fork is not None:
                 return False, False, fork
         progress = next_ > state.acked or not self.wanted

@@ -1,10 +1,13 @@
 """Small state that survives any power cut: two slots, written in turn, each with a generation and a CRC.
 
-Rule: the newer slot is never touched until the older one holds something newer and durable. Knows nothing of what it keeps.
+Rule: the newer slot is never touched until the older one holds something newer and durable; a write that fails is tried again, and never an
+error of the caller. Knows nothing of what it keeps.
 """
 
 import binascii
 import struct
+
+from .errors import StorageFull
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ class Slots:
         self._generation = 0
         self._ticket = 0
         self._waiting: "bytes | None" = None
+        self._writing = b""  # what the write under way holds
         self.version = 0  # how often `save` was called
         self.durable_version = 0  # which of these is safe
         self._in_flight = 0
@@ -48,7 +52,8 @@ class Slots:
         return best
 
     def save(self, content: bytes) -> int:
-        """Ask for `content` to be kept; returns the version that `durable_version` will reach. It may start a write: see `ticket`."""
+        """Ask for `content` (at most SLOT_BYTES_MAX - 12 bytes) to be kept; returns the version that `durable_version` will reach. It may start a
+        write: see `ticket`. Where the storage refuses, `stalled` says so, and `retry` or the next save tries again."""
         self.version += 1
         self._waiting = content
         self._start()
@@ -57,12 +62,25 @@ class Slots:
     def _start(self) -> None:
         if self._ticket or self._waiting is None:
             return
-        self._generation += 1
-        tail = struct.pack("<II", self._generation, len(self._waiting)) + self._waiting
-        name = "%s.%d" % (self._name, self._generation % 2)
-        self._ticket = self._storage.replace(name, struct.pack("<I", binascii.crc32(tail)) + tail)
+        generation = self._generation + 1
+        tail = struct.pack("<II", generation, len(self._waiting)) + self._waiting
+        name = "%s.%d" % (self._name, generation % 2)
+        try:
+            self._ticket = self._storage.replace(name, struct.pack("<I", binascii.crc32(tail)) + tail)
+        except (StorageFull, OSError):
+            return  # the generation stays: the next try goes to the same slot, the other one is the good one
+        self._generation = generation
         self._in_flight = self.version
-        self._waiting = None
+        self._writing, self._waiting = self._waiting, None
+
+    @property
+    def stalled(self) -> bool:
+        """Something waits to be written, and nothing is under way: the last write failed."""
+        return self._waiting is not None and not self._ticket
+
+    def retry(self) -> None:
+        """Try again what failed."""
+        self._start()
 
     @property
     def ticket(self) -> int:
@@ -70,10 +88,12 @@ class Slots:
         return self._ticket
 
     def synced(self, error: "Exception | None") -> None:
-        """The write under way ended. After an error the other slot still holds the last good content; the next save tries again."""
+        """The write under way ended. After an error the other slot still holds the last good content, and what failed waits: see `stalled`."""
         self._ticket = 0
         if error is None:
             self.durable_version = self._in_flight
-        else:
-            self._generation -= 1  # the same slot again: the other one is the good one
-        self._start()
+            self._start()
+            return
+        self._generation -= 1  # the same slot again: the other one is the good one
+        if self._waiting is None:
+            self._waiting = self._writing

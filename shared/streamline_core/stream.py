@@ -8,6 +8,7 @@ from .errors import UsageError
 
 NODE_ID_CHARS_MAX = 64
 TOPIC_CHARS_MAX = 128
+EPOCH_MAX = (1 << 32) - 1
 _ALLOWED = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 

@@ -1,0 +1,81 @@
+"""`make run`, as a user without a terminal sees it, and the comparison with which it ends."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import demo
+from streamline_cloud.store_reader import LedgerRow
+
+TOOL = Path(__file__).parents[2] / "tools" / "demo.py"
+AT_THE_END = re.compile(r"every ledger adds up, at the edges and at the cloud: (\d+) streams, produced (\d+), delivered (\d+)")
+
+pytest.importorskip("amqtt", reason="the demo's broker is amqtt")
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(TOOL), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_it_ends_by_itself_and_its_ledgers_add_up(tmp_path: Path) -> None:
+    process = start("--seconds", "8", "--data", str(tmp_path))
+    output, _ = process.communicate(timeout=50)
+    assert process.returncode == 0, output
+    found = AT_THE_END.search(output)
+    assert found, output
+    assert int(found[1]) >= 3 and int(found[2]) == int(found[3]) > 50
+    for topic in ("cpu", "memory", "network"):
+        assert re.search(r"gateway/%s produced [1-9]\d* durable [1-9]" % topic, output), output
+    assert "board/" in output or "no MicroPython edge" in output
+    assert (tmp_path / "cloud.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_it_cleanly() -> None:
+    process = start()
+    assert process.stdout is not None
+    line, deadline = "", time.monotonic() + 30
+    while "delivered" not in line and time.monotonic() < deadline:
+        line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=25)
+    assert process.returncode == 0, output
+    assert AT_THE_END.search(output), output
+
+
+def row(**changes: Any) -> LedgerRow:
+    values: dict[str, Any] = {
+        "node": "n", "topic": "t", "partition": 0, "epoch": 10, "produced": 5, "delivered": 5, "pending": 0, "lost": {},
+        "closed": False, "changed_ms": 0, "fault": "",
+    }  # fmt: skip
+    return LedgerRow(**(values | changes))
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "node": "n", "topic": "t", "partition": 0, "epoch": "0000000a", "produced": 5, "delivered": 5, "pending": 0, "lost": {},
+        "unconfirmed": {},
+    }  # fmt: skip
+    return {"node": "n", "streams": [values | changes]}
+
+
+def test_ledgers_that_differ_are_told() -> None:
+    assert demo.compare([status()], [row()]) == []
+    lost = {"evicted": 2}
+    assert demo.compare([status(delivered=3, lost=lost)], [row(delivered=3, lost=lost)]) == []
+    assert "does not know" in demo.compare([status()], [])[0]
+    assert "the edge's ledger does not add up" in demo.compare([status(delivered=4)], [row()])[0]
+    assert "the cloud's ledger does not add up" in demo.compare([status()], [row(delivered=4)])[0]
+    assert "the edge says" in demo.compare([status(produced=6, delivered=6)], [row()])[0]
+    assert "no edge" in demo.compare([], [row()])[0]

@@ -1,0 +1,258 @@
+"""How fast it is on this machine: the product end to end, beside what the machine can do at all.
+
+Rule: every number is measured in this run, with real processes on a real disk; a part that fails is told as failed and
+the others go on. A share is the product's rate over the limit named beside it. Exits with 1 if a part failed; a missed
+target is shown, and with --strict fails too.
+
+Usage: make bench [ARGS="--quick --only end-to-end --json results.json"]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bench_edge
+import bench_limits
+import bench_micropython
+import records as generator
+from bench_limits import Limit
+from bench_world import World, file_system
+
+POOL_RECORDS = 100_000  # different ones; each is used again only long after zstd has forgotten it
+QUICK = 10  # times fewer records, and shorter limits
+LIMIT_SECS = 1.5
+
+
+class Result(NamedTuple):
+    """One measured number. target: what it must reach, None if it is a limit. share: of `limit`, 0 to 1."""
+
+    part: str
+    name: str
+    value: float
+    unit: str
+    note: str = ""
+    target: float | None = None
+    at_most: bool = False
+    limit: str = ""
+    share: float | None = None
+
+    @property
+    def reached(self) -> bool | None:
+        if self.target is None:
+            return None
+        return self.value <= self.target if self.at_most else self.value >= self.target
+
+
+class Bench:
+    """Runs parts and keeps what they found. The limits come first: the others are compared with them."""
+
+    def __init__(self, world: World, quick: bool, seed: int) -> None:
+        self.world = world
+        self.divide = QUICK if quick else 1
+        self.limits: list[Limit] = []
+        self.results: list[Result] = []
+        self.records = generator.generate(POOL_RECORDS // (5 if quick else 1), seed)
+        self.zstd_bytes = 0.0
+        self._bridged = False
+
+    def bridge(self) -> None:
+        if not self._bridged:
+            self.world.start_bridge()
+            self._bridged = True
+
+    def add_limit(self, limit: Limit) -> None:
+        self.limits.append(limit)
+        self.results.append(Result("limits", limit.name, limit.records_s, "records/s", limit.note))
+
+    def lowest(self, names: tuple[str, ...]) -> Limit | None:
+        """The limit that such a path meets first."""
+        found = [limit for limit in self.limits if limit.name.startswith(names)]
+        return min(found, key=lambda limit: limit.records_s) if found else None
+
+    def add(self, part: str, name: str, records_s: float, target: float | None, limits: tuple[str, ...], note: str) -> None:
+        limit = self.lowest(limits)
+        of = (limit.name, records_s / limit.records_s) if limit is not None else ("", None)
+        self.results.append(Result(part, name, records_s, "records/s", note, target, False, *of))
+
+    def need_limits(self) -> None:
+        if not self.limits:
+            measure_limits(self)
+
+
+def measure_limits(bench: Bench) -> None:
+    secs, folder, records = LIMIT_SECS / min(5, bench.divide), bench.world.folder, bench.records
+    zstd, bench.zstd_bytes = bench_limits.zstd(records, secs)
+    bench.add_limit(bench_limits.fsync(folder, records, secs))
+    bench.add_limit(bench_limits.crc(records, secs))
+    bench.add_limit(zstd)
+    bench.add_limit(bench_limits.loopback(bench.world.port, bench.zstd_bytes, secs))
+    bench.add_limit(bench_limits.sqlite(folder, bench.zstd_bytes, secs))
+
+
+ALL_LIMITS = ("write", "CRC", "zstd", "loopback", "SQLite")
+
+
+def _path(bench: Bench, part: str, path: bench_edge.Path, count: int, name: str, target: float) -> bench_edge.Run:
+    bench.bridge()
+    run = asyncio.run(bench_edge.end_to_end(bench.world, "bench-" + part, path, bench.records, count // bench.divide))
+    note = "%s records, durable at the edge at %s/s" % (_thousands(run.records), _thousands(run.local_s))
+    bench.add(part, name, run.records_s, target, ALL_LIMITS, note)
+    return run
+
+
+def end_to_end(bench: Bench) -> None:
+    run = _path(bench, "end-to-end", bench_edge.through_many, 3_000_000, "produce_many to the cloud's store", 250_000)
+    each = run.link_bytes / run.records
+    note = "frames of both directions; zstd alone makes %.1f" % bench.zstd_bytes
+    share = bench.zstd_bytes / each
+    bench.results.append(Result("end-to-end", "bytes on the link", each, "bytes/record", note, 60, True, "zstd level 3", share))
+
+
+def nowait(bench: Bench) -> None:
+    _path(bench, "nowait", bench_edge.through_nowait, 1_000_000, "produce_nowait to the cloud's store", 100_000)
+
+
+def producers(bench: Bench) -> None:
+    _path(bench, "producers", bench_edge.through_producers, 400_000, "1,000 concurrent produce, same", 100_000)
+
+
+def micropython(bench: Bench) -> None:
+    run = bench_micropython.into_log(bench.world, bench.records, 400_000 // bench.divide)
+    bench.add("micropython", "MicroPython into its log", run.records_s, 40_000, ("write", "CRC"), run.note)
+
+
+def memory(bench: Bench) -> None:
+    bench.bridge()
+    megabytes = bench_edge.idle_memory(bench.world)
+    bench.results.append(Result("memory", "idle agent, resident", megabytes, "MB", "a process of its own, connected", 45, True))
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "limits": measure_limits,
+    "end-to-end": end_to_end,
+    "nowait": nowait,
+    "producers": producers,
+    "micropython": micropython,
+    "memory": memory,
+}
+
+
+def run_parts(bench: Bench, names: list[str], say: Callable[[str], None]) -> list[str]:
+    """Returns what went wrong, a line for each part that failed."""
+    failures = []
+    for name in names:
+        say(name)
+        start = time.monotonic()
+        try:
+            bench.need_limits()
+            if name != "limits":
+                PARTS[name](bench)
+        except (RuntimeError, OSError, IndexError) as error:
+            failures.append("%s: %s" % (name, error))
+        say("%s took %.0f s" % (name, time.monotonic() - start))
+    return failures
+
+
+# Showing
+
+
+def _thousands(value: float) -> str:
+    return "{:,.0f}".format(value) if value >= 1000 else "%.1f" % value
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    target = "" if result.target is None else ("≤ " if result.at_most else "≥ ") + "{:,.0f}".format(result.target)
+    share = "" if result.share is None else "%.0f%% of %s" % (100 * result.share, result.limit)
+    verdict = {None: "", True: "reached", False: "MISSED"}[result.reached]
+    return (result.name, target, "%s %s" % (_thousands(result.value), result.unit), verdict, share, result.note)
+
+
+HEADER = ("", "target", "measured", "", "share", "")
+
+
+def show(results: list[Result]) -> None:
+    rows = [_row(result) for result in results]
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD)
+        for i, name in enumerate(HEADER):
+            table.add_column(name, justify="right" if i in (1, 2) else "left")
+        for row in rows:
+            colour = {"reached": "[green]%s[/]", "MISSED": "[red]%s[/]"}.get(row[3], "%s")
+            table.add_row(*row[:3], colour % row[3], *row[4:5], "[dim]%s[/]" % row[5])
+        Console().print(table)
+        return
+    widths = [max(len(row[i]) for row in [HEADER, *rows]) for i in range(len(HEADER))]
+    for row in [HEADER, *rows]:
+        cells = [cell.rjust(width) if i in (1, 2) else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def machine(world: World) -> dict[str, Any]:
+    return {
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "system": "%s %s" % (platform.system(), platform.release()),
+        "python": platform.python_version(),
+        "disk": file_system(str(world.folder)) or "unknown",
+    }
+
+
+def _write_json(path: str, about: dict[str, Any], results: list[Result], failures: list[str]) -> None:
+    rows = [dict(result._asdict(), reached=result.reached) for result in results]
+    Path(path).write_text(json.dumps({"machine": about, "results": rows, "failures": failures}, indent=2) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = "one of: %s; may be repeated" % ", ".join(PARTS)
+    parser.add_argument("--only", metavar="PART", action="append", choices=list(PARTS), help=parts)
+    parser.add_argument("--quick", action="store_true", help="a few seconds in all; the numbers are rougher")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of the records (default: 1)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there, too")
+    parser.add_argument("--strict", action="store_true", help="a missed target is a failure")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+
+    def say(text: str) -> None:
+        print("bench: " + text, file=sys.stderr, flush=True)
+
+    names = arguments.only or list(PARTS)
+    with World() as world:
+        about = machine(world)
+        print("%(cpus)s cores, %(machine)s, %(system)s, Python %(python)s, files on %(disk)s" % about, flush=True)
+        try:
+            world.start_broker()
+            say("making the records")
+            bench = Bench(world, arguments.quick, arguments.seed)
+            failures = run_parts(bench, names, say)
+        except RuntimeError as error:
+            say(str(error))
+            return 1
+    show(bench.results)
+    for failure in failures:
+        say("failed: " + failure)
+    if arguments.json:
+        _write_json(arguments.json, about, bench.results, failures)
+    missed = [result for result in bench.results if result.reached is False]
+    return 1 if failures or (arguments.strict and missed) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

