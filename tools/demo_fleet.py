@@ -31,7 +31,7 @@ class Child:
         self.log = log
         self.status: dict[str, Any] | None = None
         self.lines: list[str] = []  # that were no JSON; few
-        self._ended_in_order = False
+        self.interpreter = "MicroPython"  # unless its status says otherwise
         paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "shared"), str(ROOT / "host")]), "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
@@ -48,10 +48,16 @@ class Child:
                 said = json.loads(line)
             except ValueError:
                 said = None
-            if isinstance(said, dict):
-                self.status = said
+            if isinstance(said, dict) and "streams" in said:
+                self.status = self._complete(said)
             elif len(self.lines) < 100:
                 self.lines.append(line.decode(errors="replace").rstrip())
+
+    def _complete(self, said: dict[str, Any]) -> dict[str, Any]:
+        """A node's own status says neither what it runs on nor what it sent in all."""
+        counters = said.get("counters", {})
+        link_bytes = counters.get("bytes_out", 0) + counters.get("bytes_in", 0)
+        return {"interpreter": self.interpreter, "link_bytes": link_bytes, **said}
 
     @property
     def running(self) -> bool:

@@ -138,10 +138,9 @@ class _Connection:
 
     async def producer_last(self, header: Header, body: bytes) -> Header:
         topic, producer, partition = _text(header, "topic"), _number(header, "producer"), _number(header, "partition")
-        last = self.agent.node.producer_last(topic, partition, producer)
-        if last >= 0:
-            await self._settled(topic, partition)
-        return {"last": last}
+        # What is accepted becomes durable first: a producer skips what it is told here.
+        await self._settled(topic, partition)
+        return {"last": self.agent.node.producer_last(topic, partition, producer)}
 
     async def produce(self, header: Header, body: bytes) -> None:
         topic, partition = _text(header, "topic"), _number(header, "partition", -1)
@@ -184,7 +183,7 @@ class _Connection:
         if producer:
             if partition < 0:
                 raise UsageError("an idempotent producer names the partition")
-            last = node.producer_last(topic, partition, producer)
+            last = node.log(topic, partition).producers.last(producer)  # accepted ones too: many requests are under way
             if last >= 0 and sequence > last + 1:
                 raise UsageError(f"sequence {sequence} leaves a hole: the last one stored is {last}")
             repeats = min(len(values), max(0, last + 1 - sequence))

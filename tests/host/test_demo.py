@@ -22,7 +22,8 @@ pytest.importorskip("amqtt", reason="the demo's broker is amqtt")
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
     command = [sys.executable, str(TOOL), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 @pytest.mark.slow

@@ -216,3 +216,17 @@ def test_starting(tmp_path: Path) -> None:
     assert done.returncode == 2 and done.stderr.startswith(b"edge.yaml:3: sync.compression: 'zst' is not allowed")
     command = [sys.executable, "-c", "import sys; from streamline_edge.main import main; sys.exit(main([]))"]
     assert subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 2
+
+
+def test_requests_under_way_leave_no_hole(agent: AgentProcess) -> None:
+    """Many requests of one producer before the first is durable, and the same again, as after a lost connection."""
+    client = ControlClient(str(agent.data_dir))
+    for _ in range(2):
+        for i in range(40):
+            request = {"op": "produce", "topic": "t", "producer": 9, "partition": 0, "sequence": i * 10, "sizes": [1] * 10}
+            client.send(request, b"%d" % (i % 10) * 10)
+        answers = [client.receive()[0] for _ in range(40)]
+        assert all(answer.get("ok") for answer in answers), answers
+    assert sum(answer["repeats"] for answer in answers) == 400
+    assert client.request("producer_last", topic="t", partition=0, producer=9)["last"] == 399
+    assert agent.cli("consume", "t").stdout == b"".join(b"%d\n" % (i % 10) * 10 for i in range(40))
