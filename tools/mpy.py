@@ -44,11 +44,11 @@ def compile_file(source: Path, module: Path, target: Path) -> str:
     return (output.strip() or "mpy-cross failed") if process.returncode else ""
 
 
-def build() -> tuple[list[tuple[Path, int, int]], list[str]]:
-    """Bring build/mpy up to date. Returns (module, source bytes, compiled bytes) of each, and the complaints."""
+def build(out: Path = OUT) -> tuple[list[tuple[Path, int, int]], list[str]]:
+    """Bring `out` up to date. Returns (module, source bytes, compiled bytes) of each, and the complaints."""
     sizes, errors, targets = [], [], set()
     for source, module in sources():
-        target = OUT / module.with_suffix(".mpy")
+        target = out / module.with_suffix(".mpy")
         targets.add(target)
         if not target.exists() or target.stat().st_mtime <= source.stat().st_mtime:
             if error := compile_file(source, module, target):
@@ -56,7 +56,7 @@ def build() -> tuple[list[tuple[Path, int, int]], list[str]]:
                 errors.append("%s: %s" % (source.relative_to(ROOT), error))
                 continue
         sizes.append((module, source.stat().st_size, target.stat().st_size))
-    for stale in set(OUT.rglob("*.mpy")) - targets:
+    for stale in set(out.rglob("*.mpy")) - targets:
         stale.unlink()
     return sizes, errors
 

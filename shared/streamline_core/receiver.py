@@ -13,7 +13,7 @@ from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChang
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Any, Sequence
 
     from .batch import Header
     from .codec import Codec
@@ -183,7 +183,7 @@ class StreamReceiver:
                 self._refilled = 0
                 self.window.grow()
 
-    def want_row(self) -> "tuple[object, ...] | None":
+    def want_row(self) -> "tuple[Any, ...] | None":
         """This stream's part of a WANT; None while it would ask again for what is under way to the store."""
         resend = self._missing
         if resend and not self.settled:

@@ -321,13 +321,15 @@ class Session:
 
     def _want_frame(self) -> "bytes | None":
         rows: "list[Any]" = []
+        size = 0
         for handle in sorted(self._want_due):
-            if len(rows) == WANT_ROWS_MAX:
+            if len(rows) == WANT_ROWS_MAX or size > self.outlet.frame_bytes_max // 2:
                 break
             self._want_due.discard(handle)
             row = self.receivers[handle].want_row()
             if row is not None:
                 rows.append(row)
+                size += 32 + 24 * len(row[2]) + 16 * len(row[5])
         if not rows:
             return None
         self._want_number += 1

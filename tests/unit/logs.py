@@ -4,7 +4,6 @@ import binascii
 import struct
 
 from harness import FakeClock, FakeEntropy, MemoryStorage
-
 from streamline_core.batch import batches, records
 from streamline_core.hlc import HybridClock
 from streamline_core.log import LogLimits

@@ -5,7 +5,6 @@ import struct
 
 from harness import cuts, flips, raises
 from logs import WALL_MS, pack_batch
-
 from streamline_core import batch as b
 from streamline_core.errors import CorruptRecord
 

@@ -4,7 +4,6 @@ import struct
 
 from harness import FakeClock, without_heap
 from logs import WALL_MS, pack_batch
-
 from streamline_core.batch import batches, records
 from streamline_core.builder import BatchBuilder, control_batch, dense_batch
 from streamline_core.hlc import HybridClock

@@ -2,7 +2,6 @@
 
 from harness import MemoryStorage, raises
 from logs import Bench, read_all
-
 from streamline_core.errors import QueueFull, StorageFull, UsageError
 
 
@@ -35,7 +34,7 @@ def test_a_tick_commits_after_the_interval_and_not_before():
 def test_files_synced_out_of_order_do_not_move_the_durable_mark_over_a_hole():
     bench = Bench(segment_bytes=512)
     log = bench.open()
-    for i in range(3):
+    for _ in range(3):
         log.append(bytes(400))
         log.commit()
     tickets = bench.storage.completed()
@@ -83,7 +82,7 @@ def test_what_is_too_large_or_too_much_is_refused_and_leaves_nothing():
     assert log.next == 0
     log.limits.buffer_bytes = 1024
     error = None
-    for i in range(10):
+    for _ in range(10):
         try:
             log.append(bytes(400))
         except QueueFull as found:
@@ -115,7 +114,7 @@ def test_a_full_storage_is_an_error_of_the_producer():
 def test_eviction_of_what_is_owed_is_a_gap_noted_before_the_file_goes():
     bench = Bench(segment_bytes=512)
     log = bench.open()
-    for i in range(3):
+    for _ in range(3):
         bench.write(log, [bytes(400)])
     first = bench.segments()[0]
     assert log.evict_oldest() > 0 and log.first == 1
@@ -131,7 +130,7 @@ def test_eviction_of_what_is_owed_is_a_gap_noted_before_the_file_goes():
 def test_eviction_of_what_the_cloud_has_is_no_loss():
     bench = Bench(segment_bytes=512)
     log = bench.open()
-    for i in range(3):
+    for _ in range(3):
         bench.write(log, [bytes(400)])
     log.state.acked = 2
     assert log.evict_oldest() and log.evict_oldest() and log.lost_cause(0) is None
@@ -142,7 +141,7 @@ def test_eviction_of_what_the_cloud_has_is_no_loss():
 def test_a_state_that_cannot_be_written_holds_the_file_back_and_is_tried_again():
     bench = Bench(segment_bytes=512)
     log = bench.open()
-    for i in range(3):
+    for _ in range(3):
         bench.write(log, [bytes(400)])
     replace = bench.storage.replace
 

@@ -1,7 +1,6 @@
 """General records: what goes in comes out, and any other bytes are a CorruptRecord."""
 
 from harness import Random, cuts, flips, raises
-
 from streamline_core.errors import CorruptRecord, UsageError
 from streamline_core.record import encode_record, put_varint, read_records
 

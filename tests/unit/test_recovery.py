@@ -2,7 +2,6 @@
 
 from harness import MemoryStorage, Random
 from logs import STREAM, WALL_MS, Bench, pack_batch, read_all
-
 from streamline_core.recovery import fork, recover
 from streamline_core.segments import segment_name
 from streamline_core.stream import StreamId
@@ -234,7 +233,7 @@ def test_a_storage_failure_forgets_producers_of_what_was_lost():
 def test_a_second_walk_does_not_double_a_term():
     bench = Bench(segment_bytes=512)
     log = bench.open()
-    for i in range(3):
+    for _ in range(3):
         bench.write(log, [bytes(300)])
     first = log.term
     log = bench.open()

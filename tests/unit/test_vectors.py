@@ -7,7 +7,6 @@ import binascii
 import json
 
 from harness import MemoryStorage
-
 from streamline_core import batch as b
 from streamline_core import cbor, frames
 from streamline_core.log_state import LogState
@@ -55,9 +54,8 @@ def body_of(row):
     for r in row["records"]:
         key = unhex(r["key"]) if r["key"] is not None else None
         headers = [(name, unhex(content)) for name, content in r["headers"]]
-        out += bytes(
-            encode_record(r["offset"] - at, r["delay_ms"], row["hlc"] >> 16, unhex(r["value"]), key, headers, r["timestamp_ms"], r["tombstone"])
-        )
+        value, base_ms = unhex(r["value"]), row["hlc"] >> 16
+        out += bytes(encode_record(r["offset"] - at, r["delay_ms"], base_ms, value, key, headers, r["timestamp_ms"], r["tombstone"]))
         at = r["offset"] + 1
     return out
 

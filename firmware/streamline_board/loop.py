@@ -1,0 +1,166 @@
+"""The loop of a board: readings in, ticks, tickets, frames; then it waits for whatever comes first.
+
+Rule: nothing in it waits for a network; between two turns it sleeps in one poll. Must not know: sockets, files.
+"""
+
+import gc
+import select
+import sys
+import time
+
+import ujson
+
+from streamline_core.codec import device_codecs
+from streamline_core.errors import QueueFull, StorageFull
+from streamline_core.node import Node
+
+from .link import BoardLink
+from .ports import BoardClock, BoardEntropy
+from .storage import FileStorage
+
+WAIT_MS_MAX = 1000
+LINES_PER_TURN = 200
+FULL_WAIT_MS = 5
+COLLECT_EVERY = 64  # turns: a small heap stays in one piece
+
+
+class Loop:
+    """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None."""
+
+    def __init__(self, config, source=None, lines=None, status=False):
+        self.clock = BoardClock()
+        self.entropy = BoardEntropy()
+        self.storage = FileStorage(config.data_dir)
+        self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs())
+        self.node.open()
+        self.refused = 0
+        self.heap_peak_bytes = 0  # garbage included
+        self.heap_live_bytes = 0  # the most that was in use after a collection
+        self._poll = select.poll()
+        self._source = source
+        self._lines = lines
+        self._status = status
+        self._status_at_ms = 0
+        self._turns = 0
+        self._draining = False
+        self._ended = False
+        self._line = b""
+        self._input = sys.stdin.buffer
+        if lines is not None or status:
+            self._poll.register(sys.stdin, 1)
+        self._link = BoardLink(config, self.node, self.clock, self.entropy, self._poll) if config.cloud_endpoint else None
+
+    def _tickets(self):
+        for ticket, error in self.storage.completed():
+            self.node.synced(ticket, error)
+
+    def turn(self):
+        """One turn; returns how long it may wait now, in ms."""
+        node, clock = self.node, self.clock
+        now_ms = clock.monotonic_ms()
+        deadlines = [now_ms + WAIT_MS_MAX]
+        if self._source is not None and not self._draining:
+            try:
+                deadlines.append(self._source.produce(node, now_ms))
+            except (QueueFull, StorageFull):
+                self.refused += 1
+        for _ in range(2):  # a commit that was asked for is done at once here: take it up
+            deadline_ms = node.tick()
+            self._tickets()
+        if deadline_ms >= 0:
+            deadlines.append(deadline_ms)
+        if self._link is not None:
+            self._link.turn()
+            deadline_ms = self._link.deadline_ms()
+            if deadline_ms >= 0:
+                deadlines.append(deadline_ms)
+            deadline_ms = node.tick()
+            if deadline_ms >= 0:
+                deadlines.append(deadline_ms)
+        if self.storage.waiting:
+            deadlines.append(now_ms)
+        self._turns += 1
+        if self._turns % COLLECT_EVERY == 0:
+            self.heap_peak_bytes = max(self.heap_peak_bytes, gc.mem_alloc())
+            gc.collect()
+            self.heap_live_bytes = max(self.heap_live_bytes, gc.mem_alloc())
+        if self._status and now_ms >= self._status_at_ms:
+            self._status_at_ms = now_ms + 1000
+            self.report()
+        return max(0, min(deadlines) - clock.monotonic_ms())
+
+    def report(self):
+        """One line of JSON about everything."""
+        status = self.node.status()
+        status["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
+        status["heap_bytes"] = gc.mem_alloc()
+        status["heap_free_bytes"] = gc.mem_free()
+        status["heap_peak_bytes"] = self.heap_peak_bytes
+        status["heap_live_peak_bytes"] = self.heap_live_bytes
+        status["refused"] = self.refused
+        print(ujson.dumps(status))
+
+    def _read_input(self):
+        """Lines for a topic, or (without one) orders: `drain` stops the readings. The end of the input ends the program."""
+        for _ in range(LINES_PER_TURN):
+            line = self._input.readline()
+            if not line:
+                self._poll.unregister(sys.stdin)
+                self._ended = True
+                return
+            line = line[:-1] if line[-1] == 10 else line
+            if self._lines is not None:
+                self._store(line)
+            elif line == b"drain":
+                self._draining = True
+            if not self._input_ready():
+                return
+
+    def _input_ready(self):
+        for row in self._poll.ipoll(0):
+            if row[0] is sys.stdin:
+                return True
+        return False
+
+    def _store(self, line):
+        while True:
+            try:
+                self.node.produce(self._lines, line)
+                return
+            except (QueueFull, StorageFull):
+                self.node.tick()
+                self._tickets()
+                if self._link is not None:
+                    self._link.turn()
+                time.sleep_ms(FULL_WAIT_MS)
+
+    def run(self, until_drained=False):
+        """Turn until the input ends (and, if asked, until everything is at the cloud); Ctrl-C ends it too."""
+        try:
+            while True:
+                wait_ms = self.turn()
+                if self._ended and (not until_drained or self._drained()):
+                    break
+                for row in self._poll.ipoll(min(wait_ms, 50) if self._ended else wait_ms):
+                    if row[0] is sys.stdin:
+                        self._read_input()
+                        break
+        except KeyboardInterrupt:
+            pass
+        self.close()
+
+    def _drained(self):
+        rows = [log for log in self.node.logs() if log.definition[1] != 3]
+        return all([log.next == log.durable and log.state.acked >= log.durable for log in rows])
+
+    def close(self):
+        """Everything accepted becomes durable; the broker hears a goodbye."""
+        self.node.close()
+        for _ in range(100):
+            self._tickets()
+            if self.node.idle:
+                break
+        if self._link is not None:
+            self._link.close()
+        if self._status:
+            self.report()

@@ -1,0 +1,29 @@
+"""Credit: what is granted never exceeds the pool."""
+
+from harness import Random
+from streamline_core.credit import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, CreditPool, Window
+
+
+def test_a_window_grows_shrinks_and_gives_back():
+    pool = CreditPool(64 << 20)
+    window = Window(pool)
+    assert window.open() == WINDOW_BYTES_MIN
+    for _ in range(20):
+        window.grow()
+    assert window.size == WINDOW_BYTES_MAX == pool.granted
+    for _ in range(20):
+        window.shrink()
+    assert window.size == WINDOW_BYTES_MIN == pool.granted
+    window.close()
+    assert pool.granted == 0
+
+
+def test_the_pool_holds_whatever_the_windows_do():
+    random = Random(4)
+    pool = CreditPool(1000000)
+    windows = [Window(pool) for _ in range(40)]
+    for _ in range(3000):
+        window = windows[random.below(40)]
+        (window.open, window.grow, window.shrink, window.close)[random.below(4)]()
+        assert 0 <= pool.granted <= pool.total and pool.granted == sum([w.size for w in windows])
+        assert all([w.size >= 0 for w in windows])

@@ -1,0 +1,38 @@
+"""The clock: stamps only rise, whatever the wall clock does."""
+
+from harness import FakeClock, Random
+from streamline_core.hlc import DRIFT_MS_MAX, HybridClock
+
+
+def test_stamps_rise_while_the_wall_clock_jumps():
+    port = FakeClock(0, 1000)
+    clock, random, last = HybridClock(port), Random(2), 0
+    for _ in range(500):
+        port.wall = max(0, port.wall + random.below(21) - 10)
+        stamp = clock.stamp()
+        assert stamp > last
+        last = stamp
+
+
+def test_the_counter_carries_into_the_milliseconds():
+    clock = HybridClock(FakeClock(0, 5))
+    for _ in range(65536):
+        clock.stamp()
+    assert clock.stamp() == 6 << 16
+
+
+def test_without_a_wall_clock_it_is_untrusted_until_told():
+    port = FakeClock(100, None)
+    clock = HybridClock(port)
+    clock.resume(5000 << 16)
+    assert not clock.trusted and clock.stamp() >> 16 == 5100
+    port.advance(50)
+    assert clock.learn(900000) == 900000 - 5150 and clock.trusted and clock.learn(1) is None
+    port.advance(10)
+    assert clock.wall_ms() == 900010 and clock.stamp() >> 16 == 900010
+
+
+def test_remote_stamps_are_followed_within_the_drift():
+    clock = HybridClock(FakeClock(0, 1000))
+    assert not clock.observe((1001 + DRIFT_MS_MAX) << 16)
+    assert clock.observe((1000 + DRIFT_MS_MAX) << 16) and clock.stamp() == ((1000 + DRIFT_MS_MAX) << 16) + 1

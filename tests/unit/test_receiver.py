@@ -1,0 +1,122 @@
+"""The receiver: exactly the next offset, whatever comes; what it hands the store adds up."""
+
+from harness import Random, raises
+from logs import pack_batch
+from streamline_core.batch import batches, records
+from streamline_core.codec import NONE
+from streamline_core.credit import CreditPool
+from streamline_core.errors import ProtocolError
+from streamline_core.receiver import StreamReceiver, loss_of
+from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamState
+from streamline_core.stream import StreamId
+
+
+def make(next_=0):
+    state = StreamState()
+    state.next = state.produced = next_
+    return StreamReceiver(StreamId("e", "t", 0, 1), state, CreditPool(1 << 24))
+
+
+def data(receiver, first, *packed):
+    raw = b"".join(packed)
+    return receiver.on_data(first, NONE, len(raw), memoryview(raw))
+
+
+def stored(op):
+    return [(r.offset, r.value) for h, view in batches(op.data) for r in records(h, view) if r.offset >= op.first]
+
+
+def test_what_is_next_is_taken_and_confirmed_after_the_commit():
+    receiver = make()
+    packed = pack_batch(0, [b"a", b"b"]) + pack_batch(2, [b"c"])
+    (op,) = data(receiver, 0, packed)
+    assert (op.first, op.next, op.count, op.data, op.state.next, op.raw_bytes) == (0, 3, 3, packed, 3, len(packed))
+    assert receiver.want_row()[1] == 0
+    receiver.committed(op)
+    assert receiver.want_row()[1] == 3 and receiver.under_way_bytes == 0
+
+
+def test_repeats_change_nothing_and_holes_ask_again():
+    receiver = make()
+    first, second, third = [pack_batch(i, [b"x"]) for i in range(3)]
+    (op,) = data(receiver, 0, first)
+    assert data(receiver, 0, first) == [] and receiver.repeats == 1
+    assert data(receiver, 2, third) == ()
+    assert receiver.want_row() is None  # not while something is under way
+    receiver.committed(op)
+    assert receiver.want_row()[4] is True
+    (op,) = data(receiver, 0, first, second)  # the old one is left out
+    assert (op.first, op.next, op.data) == (1, 2, second)
+    receiver.committed(op)
+    assert receiver.want_row()[4] is False
+
+
+def test_a_batch_across_the_watermark_counts_only_what_is_new():
+    receiver = make(2)
+    (op,) = data(receiver, 2, pack_batch(0, [b"a", b"b", b"c", b"d"], term=9))
+    assert (op.first, op.next, op.count) == (2, 4, 2) and stored(op) == [(2, b"c"), (3, b"d")]
+    assert op.state.lineage == [(9, 2)]
+
+
+def test_a_frame_that_goes_back_or_jumps_keeps_what_came_before():
+    one, two, four = pack_batch(0, [b"a"]), pack_batch(1, [b"b"]), pack_batch(4, [b"e"])
+    for bad in (one, two, four, two[:-1] + b"?", b"junk"):
+        receiver = make()
+        (op,) = data(receiver, 0, one, two, bad)
+        assert (op.next, op.count, stored(op)) == (2, 2, [(0, b"a"), (1, b"b")])
+        receiver.committed(op)
+        assert receiver.want_row()[4] is True
+    raises(ProtocolError, data, make(), 0, four)
+
+
+def test_a_frame_of_another_length_than_promised_is_refused():
+    raw = pack_batch(0, [b"a"])
+    raises(ProtocolError, make().on_data, 0, NONE, len(raw) + 1, memoryview(raw))
+
+
+def test_what_can_never_be_applied_is_quarantined_and_counted():
+    receiver = make()
+    ops = data(receiver, 0, pack_batch(0, [b"a"]), pack_batch(1, [b"?", b"?"], flags=9), pack_batch(3, [b"d"]))
+    assert [type(op) for op in ops] == [ChunkReceived, BatchQuarantined, GapReceived, ChunkReceived]
+    assert stored(ops[0]) == [(0, b"a")] and stored(ops[3]) == [(3, b"d")] and ops[3].first == 3
+    assert ops[3].state.lost == {"refused": 2} and ops[3].state.next == 4
+
+
+def test_gaps():
+    receiver = make(5)
+    op = receiver.on_gap(3, 9, "evicted")
+    assert (op.first, op.next, op.state.lost) == (5, 9, {"evicted": 4})
+    assert receiver.on_gap(5, 9, "evicted") is None and receiver.on_gap(10, 12, "torn") is None
+    for first, next_, cause in ((9, 9, "torn"), (9, 8, "torn"), (9, 10, "eaten"), (0, 1 << 60, "torn")):
+        raises(ProtocolError, receiver.on_gap, first, next_, cause)
+
+
+def test_have_and_close():
+    receiver = make()
+    assert receiver.on_have(10, 0).state.produced == 10 and receiver.on_have(10, 0) is None
+    raises(ProtocolError, receiver.on_have, (1 << 64) - 1, 0)
+    state = receiver.close().state
+    assert state.closed and loss_of(state) == {"storage": 10} and receiver.close() is None
+    assert not receiver.on_have(10, 0).state.closed
+
+
+def test_any_order_of_frames_gives_every_record_once():
+    for seed in range(1, 30):
+        random = Random(seed)
+        packed, base = [], 0
+        for _ in range(20):
+            n = 1 + random.below(4)
+            packed.append((base, pack_batch(base, [b"%d" % (base + i) for i in range(n)])))
+            base += n
+        receiver, rows = make(), {}
+        for _ in range(2000):
+            if receiver.ahead.next == base:
+                break
+            i = random.below(20)
+            run = packed[i : i + 1 + random.below(4)]
+            for op in data(receiver, run[0][0], *[p for _, p in run]):
+                for offset, value in stored(op):
+                    assert offset not in rows
+                    rows[offset] = value
+                receiver.committed(op)
+        assert rows == {i: b"%d" % i for i in range(base)}, seed
