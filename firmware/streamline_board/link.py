@@ -33,7 +33,8 @@ def parse_url(url):
 
 
 class BoardLink:
-    """config: an EdgeConfig with a cloud_endpoint; node: the core's; poll: of the loop, which calls `turn` when there is something to do."""
+    """config: an EdgeConfig with a cloud_endpoint; node: the core's; poll: of the loop, which calls `turn` when there is something
+    to do."""
 
     def __init__(self, config, node, clock, entropy, poll):
         self._config = config

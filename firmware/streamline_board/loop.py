@@ -150,7 +150,7 @@ class Loop:
         self.close()
 
     def _drained(self):
-        rows = [log for log in self.node.logs() if log.definition[1] != 3]
+        rows = [log for log in self.node.logs() if not log.local]
         return all([log.next == log.durable and log.state.acked >= log.durable for log in rows])
 
     def close(self):

@@ -171,8 +171,8 @@ class FileStorage:
 def _lock(folder):
     """What locks the folder for as long as this process lives, or None where the platform has no such thing (a board runs one program).
 
-    MicroPython has no flock. An abstract Unix socket (unix(7), Linux) is as good: one name has one owner, and it goes with the process, however
-    that ends. The name is the folder's device and inode, so that two paths to one folder are one.
+    MicroPython has no flock. An abstract Unix socket (unix(7), Linux) is as good: one name has one owner, and it goes with the
+    process, however that ends. The name is the folder's device and inode, so that two paths to one folder are one.
     """
     stat = os.stat(folder)
     try:

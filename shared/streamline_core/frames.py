@@ -54,7 +54,8 @@ _SHAPES = {
 
 
 class Frame:
-    """type; session: 8 bytes; fields: of a control frame as its shape says. Of DATA: (handle, codec id, raw bytes, first offset), and `payload`."""
+    """type; session: 8 bytes; fields: of a control frame as its shape says. Of DATA: (handle, codec id, raw bytes, first offset),
+    and `payload`."""
 
     def __init__(self, type_: int, session: bytes, fields: "Any", payload: "memoryview | None" = None) -> None:
         self.type = type_

@@ -1,6 +1,7 @@
 """The hub: one receiving side for a whole fleet, over one store.
 
-Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is switched at the first frame that
+Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is switched at the first
+frame that
 bears the new id, not at HELLO, so that nobody can end a session by repeating an old greeting. Knows nothing of MQTT or SQL.
 """
 
@@ -78,7 +79,8 @@ class Hub:
         self.config = config
         self.nodes: "dict[str, NodeAtHub]" = {}
         self.boot = b""
-        self.counters = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0, "refused_frames": 0, "commits": 0, "commit_errors": 0}
+        self.counters = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0, "refused_frames": 0}
+        self.counters.update({"commits": 0, "commit_errors": 0})
         self._clock = clock
         self._entropy = entropy
         self._store = store
@@ -331,7 +333,8 @@ class Hub:
                     self._wants_to_send(node.node)
 
     def _forget(self) -> None:
-        """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers is worth nothing, so every
+        """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers is worth
+        nothing, so every
         node greets again and the store says where they stand."""
         self._ops = []
         self._receivers = {}

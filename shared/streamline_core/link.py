@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Callable, Protocol
 
     from .codec import Codecs
-    from .frames import Frame
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver

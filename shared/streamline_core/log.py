@@ -1,6 +1,7 @@
 """One stream's log: a ring of segments with group commit.
 
-Rule: a record is accepted into a buffer allocated once, written with its batch, and durable when the storage says so; only what is below the
+Rule: a record is accepted into a buffer allocated once, written with its batch, and durable when the storage says so; only what is
+below the
 durable mark is offered to anybody. The head segment is appended to, eviction takes the oldest. Each opening draws a term.
 Knows nothing of sessions; the node tells it what the other side confirmed.
 """
@@ -13,6 +14,7 @@ from .lineage import extend
 from .log_state import LogState
 from .producers import Producers
 from .segments import segment_name
+from .topic import LOCAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class LogLimits:
 
 class Log:
     """next: the offset of the next record. written: below it all is with the storage. durable: below it all is synced.
-    bases, sizes: the segments, oldest first. producers: who has stored what, with what is only accepted yet (`state.producers` knows no more than
+    bases, sizes: the segments, oldest first. producers: who has stored what, with what is only accepted yet (`state.producers`
+    knows no more than
     what is durable, since it outlives a power cut). `recovery.open_log` makes one."""
 
     def __init__(self, stream: "StreamId", storage: "Storage", limits: LogLimits, clock: "HybridClock") -> None:
@@ -112,6 +115,11 @@ class Log:
         return self._unsynced_bytes + self._builder.size
 
     @property
+    def local(self) -> bool:
+        """It belongs to this node alone: nothing of it is owed to anybody."""
+        return len(self.definition) > 1 and self.definition[1] == LOCAL
+
+    @property
     def sealed(self) -> bool:
         return self.state.sealed_at >= 0
 
@@ -143,7 +151,8 @@ class Log:
         if self.failure is not None:
             raise StorageFull("%s: storage failed: %s; trying again" % (self.folder, self.failure))
         if self._unsynced_bytes + more > self.limits.buffer_bytes:
-            raise QueueFull("%s: %d bytes wait for the disk, %d are allowed" % (self.folder, self._unsynced_bytes, self.limits.buffer_bytes))
+            counts = (self.folder, self._unsynced_bytes, self.limits.buffer_bytes)
+            raise QueueFull("%s: %d bytes wait for the disk, %d are allowed" % counts)
 
     def append(self, value: "Buffer", producer: int = 0, sequence: int = 0) -> int:
         """Accept a bare value; returns its offset. Raises QueueFull, StorageFull, UsageError (too large)."""
@@ -261,7 +270,8 @@ class Log:
 
     def _too_large(self, size: int) -> UsageError:
         return UsageError(
-            "a record of %d bytes is too large for %s: at most %d fit a batch" % (size, self.stream.topic, self.limits.batch_bytes - HEADER_BYTES - 64)
+            "a record of %d bytes is too large for %s: at most %d fit a batch"
+            % (size, self.stream.topic, self.limits.batch_bytes - HEADER_BYTES - 64)
         )
 
     def cut(self) -> None:
@@ -400,7 +410,8 @@ class Log:
         return (self.bases[1] if len(self.bases) > 1 else self.written) <= self.durable
 
     def evict_oldest(self) -> int:
-        """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the other side does not have
+        """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the other side
+        does not have
         becomes a gap, and the file goes only when that note is durable."""
         if not self.can_evict:
             return 0

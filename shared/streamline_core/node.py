@@ -4,7 +4,7 @@ Rule: produce never waits for a network and never blocks; everything that takes 
 after any input and at the deadline it returned, and carries frames and tickets. Knows nothing of files, sockets or asyncio.
 """
 
-from . import VERSION, cbor, frames
+from . import VERSION, cbor, frames, report
 from .consumer import Consumer, offset_at
 from .errors import QueueFull, StorageFull, StreamlineError, UsageError
 from .hlc import HybridClock
@@ -50,7 +50,7 @@ class Node:
         self._sticky: "dict[str, int]" = {}
         self._reopen_at_ms: "dict[str, int]" = {}
         self._queue_room = -1
-        self._stored_bytes = 0
+        self.stored_bytes = 0
         self._full = False
         self.link: "Link | None" = None
 
@@ -146,7 +146,7 @@ class Node:
         if self._full:
             self._measure()
             if self._full:
-                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % self._stored_bytes)
+                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % self.stored_bytes)
         return log
 
     def produce(
@@ -162,7 +162,8 @@ class Node:
     ) -> "tuple[Log, int]":
         """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
 
-        producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or -1 where that is no longer
+        producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or -1 where
+        that is no longer
         known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing was stored.
         """
         found = self._partitions.get(topic)
@@ -226,7 +227,8 @@ class Node:
         return min(waiting) if waiting else -1
 
     def _reopen(self, log: "Log", now_ms: int) -> int:
-        """After a storage failure: what was not durable is gone (its producers hear of it); the rest is recovered when storage works again."""
+        """After a storage failure: what was not durable is gone (its producers hear of it); the rest is recovered when storage
+        works again."""
         at_ms = self._reopen_at_ms.get(log.folder)
         if at_ms is None:
             at_ms = self._reopen_at_ms[log.folder] = now_ms + REOPEN_MS
@@ -254,7 +256,7 @@ class Node:
         stored = owed = 0
         for log in self.logs():
             stored += log.total_bytes
-            if log.definition[1] != 3:
+            if not log.local:
                 owed += max(0, log.next - log.state.acked)
         limit = self._storage_limit(stored)
         while stored > limit:
@@ -262,7 +264,7 @@ class Node:
             if not freed:
                 break
             stored -= freed
-        self._stored_bytes = stored
+        self.stored_bytes = stored
         self._full = stored > limit and self.config.resources.eviction_policy == "reject"
         queue_max = self.config.sync.max_queue_size
         self._queue_room = max(0, queue_max - owed) if queue_max else -1
@@ -363,60 +365,9 @@ class Node:
     # What it says of itself
 
     def status(self) -> "dict[str, Any]":
-        """JSON-able: node, state, why, hub, streams, counters."""
-        link = self._the_link()
-        return {
-            "node": self.config.node_id,
-            "state": link.state,
-            "why": link.why,
-            "why_refused": link.why_refused,
-            "hub": link.hub,
-            "clock": "trusted" if self.clock.trusted else "untrusted",
-            "stored_bytes": self._stored_bytes,
-            "codec": link.session.outlet.codec_name if link.session is not None else None,
-            "counters": dict(link.counters),
-            "streams": self.ledger(),
-        }
+        """JSON-able: see `report.status`."""
+        return report.status(self, self._the_link())
 
     def ledger(self) -> "list[dict[str, Any]]":
-        """For each log: produced = delivered + pending + lost (confirmed by the hub, by cause) + unconfirmed (by cause)."""
-        rows = []
-        for log in self.logs():
-            state = log.state
-            local = log.definition[1] == 3
-            produced = max(log.durable, 0 if local else state.reported)
-            lost = sum(state.lost.values())
-            unconfirmed = state.gaps.lost_from(0 if local else state.acked, produced)
-            gone = sum(unconfirmed.values())
-            pending = 0 if local else produced - state.acked - gone
-            refused = self._refusal(log)
-            rows.append(
-                {
-                    "node": log.stream.origin,
-                    "topic": log.stream.topic,
-                    "partition": log.stream.partition,
-                    "epoch": "%08x" % log.stream.epoch,
-                    "local": local,
-                    "sealed": log.sealed,
-                    "produced": produced,
-                    "delivered": 0 if local else state.acked - lost,
-                    "pending": pending,
-                    "lost": dict(state.lost),
-                    "unconfirmed": unconfirmed,
-                    "buffered": log.next - log.durable if not log.sealed else 0,
-                    "stored_bytes": log.total_bytes,
-                    "first": log.first,
-                    "next": log.next,
-                    "refused": refused,
-                }
-            )
-        return rows
-
-    def _refusal(self, log: "Log") -> "str | None":
-        """Why the hub does not take a log, if it said so."""
-        if self.link is None or self.link.session is None:
-            return None
-        for sender in self.link.session.outlet.senders.values():
-            if sender.log is log:
-                return sender.refused
-        return None
+        """A row for each log: see `report.ledger`."""
+        return report.ledger(self)

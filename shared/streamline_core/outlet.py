@@ -70,7 +70,11 @@ class Outlet:
             handle = (self._turn + i) % n
             sender = self.senders[handle]
             if sender.ready:
-                frame = self._frame(sender, session, now_ms)
+                try:
+                    frame = self._frame(sender, session, now_ms)
+                except OSError as error:  # the node opens the log again when its storage can be read
+                    sender.log.failure = error
+                    continue
                 if frame is not None:
                     self._turn = handle + 1
                     return frame

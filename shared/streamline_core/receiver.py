@@ -42,7 +42,8 @@ class StreamReceiver:
         self._refilled = 0
 
     def on_have(self, next_: int, sent: int) -> "Op | None":
-        """The sender's durable end moved (or it says so again); `sent`: how far it has sent. Raises ProtocolError for offsets out of all bounds."""
+        """The sender's durable end moved (or it says so again); `sent`: how far it has sent. Raises ProtocolError for offsets
+        out of all bounds."""
         if next_ > OFFSET_MAX:
             raise ProtocolError("a HAVE up to offset %d; at most %d is allowed" % (next_, OFFSET_MAX))
         if sent > self.ahead.next:
@@ -122,7 +123,8 @@ class StreamReceiver:
         return ops
 
     def _chunk(
-        self, ops: "list[Op]", begin: int, count: int, codec_id: int, raw_bytes: int, payload: memoryview, raw: memoryview, start: int, end: int
+        self, ops: "list[Op]", begin: int, count: int, codec_id: int, raw_bytes: int, payload: memoryview, raw: memoryview,
+        start: int, end: int
     ) -> None:
         """Add raw[start:end] as a chunk: as it came if it is the whole frame, else uncompressed."""
         if begin == self.ahead.next:

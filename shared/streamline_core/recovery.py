@@ -43,10 +43,14 @@ def open_log(stream: "StreamId", storage: "Storage", limits: "LogLimits", clock:
 
 
 def recover(log: Log, entropy: "Entropy") -> None:
-    """(Re)build a log from its storage. Accepted records that had not reached it are gone: their producers were never told otherwise."""
-    log.reset()
+    """(Re)build a log from its storage. Accepted records that had not reached it are gone: their producers were never told
+    otherwise. Raises OSError where the storage cannot be read: then the log is as it was."""
     state = log.state
     bases = list_segments(log.storage, log.folder)
+    buf = bytearray(WALK_BUFFER_BYTES)
+    for base in bases[-1:]:
+        log.storage.read_into(segment_name(log.folder, base), 0, buf)
+    log.reset()
     if state.sealed_at >= 0:
         bases = _drop_beyond(log, bases, state.sealed_at)
     log.bases = bases
@@ -55,7 +59,6 @@ def recover(log: Log, entropy: "Entropy") -> None:
     while at + 1 < len(bases) and bases[at + 1] <= state.checkpoint:
         at += 1
     offset = bases[at] if bases else state.checkpoint
-    buf = bytearray(WALK_BUFFER_BYTES)
     for i in range(at, len(bases)):
         offset = _walk_segment(log, i, max(offset, bases[i]), buf)
     if bases and bases[-1] == offset:
@@ -123,7 +126,8 @@ def fork(log: Log, at: int, successor: Log) -> int:
     """Append again, to `successor` (an empty log), what `log` holds from offset `at` on, and ask for it to be durable. The caller
     seals `log` when it is: a power cut before that leaves the fork to be found again, and an unfinished successor is dropped.
 
-    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises StorageFull, OSError: the successor is
+    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises StorageFull, OSError:
+    the successor is
     worth nothing then."""
     log.cut()
     seal = -1

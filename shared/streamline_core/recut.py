@@ -1,6 +1,7 @@
 """Cuts a batch that is larger than the receiver's largest frame into smaller ones that say the same.
 
-Rule: offsets, times, keys, producer and order stay as they were; only where one batch ends and the next begins changes. A record that does not
+Rule: offsets, times, keys, producer and order stay as they were; only where one batch ends and the next begins changes. A record that
+does not
 fit by itself is named, never dropped in silence. Loaded only when a peer's frames are that small.
 """
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def recut(header: "Header", batch: "Buffer", bytes_max: int) -> "list[Part]":
-    """Parts of a whole batch, each at most `bytes_max` bytes: (first offset, next offset, bytes), or bytes None for a record that is larger.
+    """Parts of a whole batch, each at most `bytes_max` bytes: (first offset, next offset, bytes), or bytes None for a record that
+    is larger.
     Raises CorruptRecord if the batch is not what its header says."""
     if header.control:
         return [(header.base, header.next, None)]

@@ -34,7 +34,8 @@ def list_segments(storage: "Storage", folder: str) -> "list[int]":
 
 
 def find_header(storage: "Storage", name: str, at: int, size: int, offset: int, within: bool = False) -> "tuple[int, Header] | None":
-    """The first valid header at or after byte `at` whose base is `offset` or above (or, if `within`, whose batch holds `offset` in its middle), as
+    """The first valid header at or after byte `at` whose base is `offset` or above (or, if `within`, whose batch holds `offset` in
+    its middle), as
     (byte, header): how reading goes on after bytes that make no sense. Constant memory, linear in what it passes over."""
     buf = bytearray(1024)
     while at + HEADER_BYTES <= size:
@@ -51,7 +52,8 @@ def find_header(storage: "Storage", name: str, at: int, size: int, offset: int, 
 
 
 def header_after(storage: "Storage", name: str, at: int, header: "Header", size: int) -> "tuple[int, Header] | None":
-    """The header after the batch at byte `at`, whose header is valid and whose body is not: where its length says, or (a torn write may have left it
+    """The header after the batch at byte `at`, whose header is valid and whose body is not: where its length says, or (a torn write
+    may have left it
     short) wherever the next one is. The body itself is looked into last: a value may hold bytes that look like a header."""
     buf = bytearray(HEADER_BYTES)
     n = storage.read_into(name, at + header.length, buf)

@@ -44,7 +44,7 @@ class StreamSender:
     @property
     def ready(self) -> bool:
         """Whether `take` would give something now."""
-        if not self.wanted or self.refused is not None or self.sent >= self.log.durable:
+        if not self.wanted or self.refused is not None or self.log.failure is not None or self.sent >= self.log.durable:
             return False
         return self._under_way_bytes < self._limit
 
@@ -59,7 +59,8 @@ class StreamSender:
         lineage: "Sequence[Sequence[int]]",
         have_number: int,
     ) -> "tuple[bool, bool, int | None]":
-        """Take up a WANT. `have_number`: of the HAVE that would go out next. Returns (progress, rewound, fork): fork is the offset at which the
+        """Take up a WANT. `have_number`: of the HAVE that would go out next. Returns (progress, rewound, fork): fork is the
+        offset at which the
         receiver holds other content than this log, None if it does not; nothing was taken up then."""
         if number <= self._want_number:
             return False, False, None

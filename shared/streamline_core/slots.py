@@ -52,7 +52,8 @@ class Slots:
         return best
 
     def save(self, content: bytes) -> int:
-        """Ask for `content` (at most SLOT_BYTES_MAX - 12 bytes) to be kept; returns the version that `durable_version` will reach. It may start a
+        """Ask for `content` (at most SLOT_BYTES_MAX - 12 bytes) to be kept; returns the version that `durable_version` will
+        reach. It may start a
         write: see `ticket`. Where the storage refuses, `stalled` says so, and `retry` or the next save tries again."""
         self.version += 1
         self._waiting = content
@@ -88,7 +89,8 @@ class Slots:
         return self._ticket
 
     def synced(self, error: "Exception | None") -> None:
-        """The write under way ended. After an error the other slot still holds the last good content, and what failed waits: see `stalled`."""
+        """The write under way ended. After an error the other slot still holds the last good content, and what failed waits:
+        see `stalled`."""
         self._ticket = 0
         if error is None:
             self.durable_version = self._in_flight

@@ -11,6 +11,7 @@ from .errors import ProtocolError, UsageError
 PARTITIONS_MAX = 1024
 KINDS = ("log", "keyed")
 DIRECTIONS = ("edge_to_cloud", "cloud_to_edge", "bidirectional", "local")
+LOCAL = DIRECTIONS.index("local")
 STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
 _FIELDS = ("kind", "direction", "partitions", "strategy", "merge module")
 

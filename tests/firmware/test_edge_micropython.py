@@ -11,8 +11,8 @@ import pytest
 import board_process
 from board_process import Board, serve, stored, until
 from mosquitto import Mosquitto
-from streamline_host.mqtt_link import MqttLink
 from streamline_host.broker_url import BrokerUrl
+from streamline_host.mqtt_link import MqttLink
 
 RECORD_BYTES = 213
 BACKLOG = 100_000

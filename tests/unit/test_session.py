@@ -1,11 +1,10 @@
 """A node and a hub, the real core on both sides: nothing lost, nothing twice, whatever the wire and the power do."""
 
 from harness import MemoryStorage, raises
-from world import World
-
 from streamline_core import frames
 from streamline_core.errors import QueueFull, StorageFull, UsageError
 from streamline_core.topic import TopicDefinition
+from world import World
 
 
 def produce(edge, n, start=0, topic="t"):
@@ -287,7 +286,7 @@ def test_a_bad_record_or_topic_is_refused_clearly():
 def test_a_bandwidth_limit_holds_over_seconds():
     world = World()
     edge = world.edge("e1", sync={"bandwidth_limit": 20000})
-    for i in range(10):
+    for _ in range(10):
         edge.node.produce_many("t", [b"x" * 200] * 100)
         world.run(20)
     edge.connect()
@@ -412,9 +411,9 @@ def test_a_full_storage_that_rejects_keeps_all_it_took_and_goes_on_when_there_is
 
 def test_a_disk_that_fills_up_gives_back_what_is_delivered():
     world = World()
-    edge = world.edge("e1", MemoryStorage(30000, StorageFull)).connect()
+    edge = world.edge("e1", MemoryStorage(20000, StorageFull)).connect()
     taken = []
-    for i in range(40):
+    for i in range(25):
         taken += produce(edge, 50, i * 50)
         world.run(30)
     world.run_until(world.drained)
@@ -432,3 +431,21 @@ def test_a_store_that_contradicts_the_hub_is_believed():
     world.store.fail = None
     world.run_until(world.drained)
     assert world.values() == [values]
+
+
+def test_a_disk_that_cannot_be_read_for_a_while_delays_and_loses_nothing():
+    world = World()
+    edge = world.edge()
+    values = produce(edge, 50)
+    world.run(50)
+    read_into, edge.storage.read_into = edge.storage.read_into, lambda name, offset, buf: _raise(OSError(5))
+    edge.connect()
+    world.run(5000)
+    assert world.values() == [] and edge.node.log("t").failure is not None
+    edge.storage.read_into = read_into
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def _raise(error):
+    raise error

@@ -4,7 +4,6 @@ Its store checks by itself that nothing comes twice or out of order. Everything 
 """
 
 from harness import FakeClock, FakeEntropy, MemoryStorage, Random
-
 from streamline_core.batch import batches, records
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import EdgeConfig
@@ -157,7 +156,8 @@ class Edge:
 
 
 def config_of(name, **more):
-    given = {"node_id": name, "data_dir": "-", "sync_topics": [{"topic": "t"}], "log": {"segment_bytes": 4096, "batch_bytes": 1024}, "frame_bytes_max": 4096}
+    given = {"node_id": name, "data_dir": "-", "sync_topics": [{"topic": "t"}], "frame_bytes_max": 4096}
+    given["log"] = {"segment_bytes": 4096, "batch_bytes": 1024}
     given.update(more)
     return given
 
@@ -228,7 +228,7 @@ class World:
 
     def drained(self):
         return all(
-            row["pending"] == 0 and row["buffered"] == 0 and not row["unconfirmed"]
+            row["pending"] == 0 and row["buffered"] == 0 and not row["unconfirmed"] and row["failure"] is None
             for edge in self.edges.values()
             for row in edge.node.ledger()
         )
