@@ -74,9 +74,8 @@ class Consumer:
 
 
 def offset_at(log: "Log", time_ms: int) -> int:
-    """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was. Where headers have
-    rotted, rather an
-    earlier one than a later one."""
+    """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was. Where
+    headers have rotted, rather an earlier one than a later one."""
     storage, bases = log.storage, log.bases
     buf = bytearray(60)
     low, high = 0, len(bases)

@@ -1,8 +1,8 @@
 """The hub: one receiving side for a whole fleet, over one store.
 
-Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is switched at the first
-frame that
-bears the new id, not at HELLO, so that nobody can end a session by repeating an old greeting. Knows nothing of MQTT or SQL.
+Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is
+switched at the first frame that bears the new id, not at HELLO, so that nobody can end a session by repeating an old
+greeting. Knows nothing of MQTT or SQL.
 """
 
 from . import VERSION, frames
@@ -333,9 +333,8 @@ class Hub:
                     self._wants_to_send(node.node)
 
     def _forget(self) -> None:
-        """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers is worth
-        nothing, so every
-        node greets again and the store says where they stand."""
+        """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers
+        is worth nothing, so every node greets again and the store says where they stand."""
         self._ops = []
         self._receivers = {}
         for node in self.nodes.values():

@@ -1,9 +1,8 @@
 """One stream's log: a ring of segments with group commit.
 
-Rule: a record is accepted into a buffer allocated once, written with its batch, and durable when the storage says so; only what is
-below the
-durable mark is offered to anybody. The head segment is appended to, eviction takes the oldest. Each opening draws a term.
-Knows nothing of sessions; the node tells it what the other side confirmed.
+Rule: a record is accepted into a buffer allocated once, written with its batch, and durable when the storage says so;
+only what is below the durable mark is offered to anybody. The head segment is appended to, eviction takes the oldest.
+Each opening draws a term. Knows nothing of sessions; the node tells it what the other side confirmed.
 """
 
 from .batch import BATCH_BYTES_MAX, HEADER_BYTES, pack_header
@@ -50,10 +49,10 @@ class LogLimits:
 
 
 class Log:
-    """next: the offset of the next record. written: below it all is with the storage. durable: below it all is synced.
-    bases, sizes: the segments, oldest first. producers: who has stored what, with what is only accepted yet (`state.producers`
-    knows no more than
-    what is durable, since it outlives a power cut). `recovery.open_log` makes one."""
+    """next: the offset of the next record. written: below it all is with the storage. durable: below it all is
+    synced. bases, sizes: the segments, oldest first. producers: who has stored what, with what is only accepted yet
+    (`state.producers` knows no more than what is durable, since it outlives a power cut). `recovery.open_log` makes
+    one."""
 
     def __init__(self, stream: "StreamId", storage: "Storage", limits: LogLimits, clock: "HybridClock") -> None:
         self.stream = stream
@@ -410,9 +409,8 @@ class Log:
         return (self.bases[1] if len(self.bases) > 1 else self.written) <= self.durable
 
     def evict_oldest(self) -> int:
-        """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the other side
-        does not have
-        becomes a gap, and the file goes only when that note is durable."""
+        """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the
+        other side does not have becomes a gap, and the file goes only when that note is durable."""
         if not self.can_evict:
             return 0
         base, size = self.bases[0], self.sizes[0]

@@ -22,10 +22,9 @@ GAPS_SAVED_MAX = 256  # the oldest; the rest lie in segments that are still ther
 
 class LogState:
     """sealed_at: where the epoch ended, -1 while it is open. checkpoint: segments with a base below it were walked
-    and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as lost, by cause.
-    ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of local reading. reported: the
-    other side's
-    watermark was once this high (a restored hub asks again for less)."""
+    and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as
+    lost, by cause. ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of
+    local reading. reported: the other side's watermark was once this high (a restored hub asks again for less)."""
 
     def __init__(self, storage: "Storage", folder: str, producers_max: int) -> None:
         self.slots = Slots(storage, folder + "/state")

@@ -162,9 +162,9 @@ class Node:
     ) -> "tuple[Log, int]":
         """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
 
-        producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or -1 where
-        that is no longer
-        known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing was stored.
+        producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or
+        -1 where that is no longer known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing
+        was stored.
         """
         found = self._partitions.get(topic)
         if found is not None and partition <= 0 and self._queue_room < 0 and not self._full and len(found) == 1:

@@ -90,9 +90,9 @@ def encode_record(
     timestamp_ms: "int | None",
     tombstone: bool = False,
 ) -> bytearray:
-    """skipped: offsets that compaction dropped just before it; delay_ms: since the batch's hlc; base_ms: the batch's hlc in ms.
-    Raises UsageError
-    for what no reader would take: too many headers, a name that is not text, a timestamp 2^47 ms or more away from 1970."""
+    """skipped: offsets that compaction dropped just before it; delay_ms: since the batch's hlc; base_ms: the batch's
+    hlc in ms. Raises UsageError for what no reader would take: too many headers, a name that is not text, a timestamp
+    2^47 ms or more away from 1970."""
     if len(headers) > HEADERS_MAX:
         raise UsageError("a record with %d headers; at most %d are allowed" % (len(headers), HEADERS_MAX))
     if timestamp_ms is not None and not -_TIMESTAMP_BOUND_MS < timestamp_ms < _TIMESTAMP_BOUND_MS:

@@ -126,9 +126,8 @@ def fork(log: Log, at: int, successor: Log) -> int:
     """Append again, to `successor` (an empty log), what `log` holds from offset `at` on, and ask for it to be durable. The caller
     seals `log` when it is: a power cut before that leaves the fork to be found again, and an unfinished successor is dropped.
 
-    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises StorageFull, OSError:
-    the successor is
-    worth nothing then."""
+    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises
+    StorageFull, OSError: the successor is worth nothing then."""
     log.cut()
     seal = -1
     reader = LogReader(log, at)

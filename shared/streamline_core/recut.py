@@ -1,8 +1,8 @@
 """Cuts a batch that is larger than the receiver's largest frame into smaller ones that say the same.
 
-Rule: offsets, times, keys, producer and order stay as they were; only where one batch ends and the next begins changes. A record that
-does not
-fit by itself is named, never dropped in silence. Loaded only when a peer's frames are that small.
+Rule: offsets, times, keys, producer and order stay as they were; only where one batch ends and the next begins
+changes. A record that does not fit by itself is named, never dropped in silence. Loaded only when a peer's frames are
+that small.
 """
 
 import binascii

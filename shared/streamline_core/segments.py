@@ -52,9 +52,9 @@ def find_header(storage: "Storage", name: str, at: int, size: int, offset: int, 
 
 
 def header_after(storage: "Storage", name: str, at: int, header: "Header", size: int) -> "tuple[int, Header] | None":
-    """The header after the batch at byte `at`, whose header is valid and whose body is not: where its length says, or (a torn write
-    may have left it
-    short) wherever the next one is. The body itself is looked into last: a value may hold bytes that look like a header."""
+    """The header after the batch at byte `at`, whose header is valid and whose body is not: where its length says, or
+    (a torn write may have left it short) wherever the next one is. The body itself is looked into last: a value may
+    hold bytes that look like a header."""
     buf = bytearray(HEADER_BYTES)
     n = storage.read_into(name, at + header.length, buf)
     after = parse_header(memoryview(buf)[:n])

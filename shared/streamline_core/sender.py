@@ -59,9 +59,9 @@ class StreamSender:
         lineage: "Sequence[Sequence[int]]",
         have_number: int,
     ) -> "tuple[bool, bool, int | None]":
-        """Take up a WANT. `have_number`: of the HAVE that would go out next. Returns (progress, rewound, fork): fork is the
-        offset at which the
-        receiver holds other content than this log, None if it does not; nothing was taken up then."""
+        """Take up a WANT. `have_number`: of the HAVE that would go out next. Returns (progress, rewound, fork): fork
+        is the offset at which the receiver holds other content than this log, None if it does not; nothing was taken
+        up then."""
         if number <= self._want_number:
             return False, False, None
         self._want_number = number

@@ -52,9 +52,9 @@ class Slots:
         return best
 
     def save(self, content: bytes) -> int:
-        """Ask for `content` (at most SLOT_BYTES_MAX - 12 bytes) to be kept; returns the version that `durable_version` will
-        reach. It may start a
-        write: see `ticket`. Where the storage refuses, `stalled` says so, and `retry` or the next save tries again."""
+        """Ask for `content` (at most SLOT_BYTES_MAX - 12 bytes) to be kept; returns the version that
+        `durable_version` will reach. It may start a write: see `ticket`. Where the storage refuses, `stalled` says
+        so, and `retry` or the next save tries again."""
         self.version += 1
         self._waiting = content
         self._start()
