@@ -26,6 +26,7 @@ from .config_values import (
     show,
 )
 from .log_state import PRODUCERS_SAVED_MAX
+from .topic import PARTITIONS_MAX, STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ __all__ = ["ConfigError", "EdgeConfig", "path_text"]
 
 TOPICS_MAX = 256
 INGEST_RULES_MAX = 256
-PARTITIONS_MAX = 1024
 BATCH_OVERHEAD_BYTES = 64  # a frame around one batch
 BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
-STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
 
 _GIB = 1 << 30
 

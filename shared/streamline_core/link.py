@@ -5,7 +5,7 @@ frames do not wait behind data. Knows nothing of MQTT or of logs' insides.
 """
 
 from . import frames
-from .backoff import Backoff, jitter
+from .backoff import jitter
 from .errors import ProtocolError
 from .session import OPEN, Session
 
@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Protocol
 
+    from .backoff import Backoff
     from .codec import Codecs
     from .log import Log
     from .ports import Entropy
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
         def offers(self) -> "list[Log]": ...
 
 
-RETRY_MS = 1000
-RETRY_MS_MAX = 60000
 REGREET_MS = 500
 ROUND_TRIP_MS_TRUSTED = 2000
 SHRINKS_MAX = 6
@@ -46,6 +45,7 @@ class Link:
         codecs: "Codecs",
         entropy: "Entropy",
         read_buffer: bytearray,
+        backoff: "Backoff",
         interval_ms: int,
         bandwidth_limit: int,
         now: "Callable[[], int]",
@@ -65,7 +65,7 @@ class Link:
         self._interval_ms = interval_ms
         self._bandwidth_limit = bandwidth_limit
         self._now = now
-        self._backoff = Backoff(entropy, RETRY_MS, RETRY_MS_MAX)
+        self._backoff = backoff
         self._up = False
         self._boot = ""
         self._greet_at_ms = -1

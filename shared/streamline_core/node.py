@@ -5,6 +5,7 @@ after any input and at the deadline it returned, and carries frames and tickets.
 """
 
 from . import VERSION, cbor, frames, report
+from .backoff import Backoff
 from .consumer import Consumer, offset_at
 from .errors import QueueFull, StorageFull, StreamlineError, UsageError
 from .hlc import HybridClock
@@ -81,9 +82,9 @@ class Node:
         buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
         me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
         sync = config.sync
-        self.link = Link(
-            me, self, self._codecs, self.entropy, buf, sync.interval_secs * 1000, sync.bandwidth_limit, self.clock.monotonic_ms
-        )
+        backoff = Backoff(self.entropy, sync.retry.initial_ms, sync.retry.max_ms)
+        now, interval_ms = self.clock.monotonic_ms, sync.interval_secs * 1000
+        self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, interval_ms, sync.bandwidth_limit, now)
         self.link.paused = not sync.enabled
         self._measure()
 

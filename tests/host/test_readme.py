@@ -99,3 +99,16 @@ def test_every_path_and_make_target_that_the_documents_name_exists() -> None:
             assert (ROOT / name).parent.joinpath(link).exists(), (name, link)
         for path in re.findall(r"`((?:shared|host|firmware|boards|tools|tests|docs)/[\w./-]*)`", text):
             assert (ROOT / path).exists(), (name, path)
+
+
+def test_the_configuration_guide_names_every_key_and_its_example_is_accepted(tmp_path: Path) -> None:
+    from streamline_core import config
+    from streamline_edge import config_file
+
+    text = (ROOT / "docs/CONFIGURATION.md").read_text()
+    for section, key, *_ in config._TABLE:
+        assert "`%s`" % (section + "." + key if section else key) in text, (section, key)
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    path = tmp_path / "edge.yaml"
+    path.write_text(example)
+    assert config_file.load(path).topics["pos.transactions"].partitions == 4
