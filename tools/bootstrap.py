@@ -58,6 +58,12 @@ def apt_install(package: str) -> bool:
     return run(install, APT_TIMEOUT_S, env).returncode == 0
 
 
+def quiet_mosquitto() -> None:
+    """Debian's package brings a service that starts by itself and takes port 1883; the tests start brokers of their own."""
+    if shutil.which("systemctl"):
+        run([*([] if os.geteuid() == 0 else ["sudo", "-n"]), "systemctl", "disable", "--now", "mosquitto"], 60)
+
+
 def make_venv() -> None:
     if VENV_PYTHON.exists() and run([str(VENV_PYTHON), "-m", "pip", "--version"], 60).returncode == 0:
         return
@@ -103,7 +109,10 @@ def install_packages() -> None:
 
 
 def find_mosquitto() -> None:
-    if shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists() or apt_install("mosquitto"):
+    if shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists():
+        return
+    if apt_install("mosquitto"):
+        quiet_mosquitto()
         return
     say("mosquitto is missing: install the package mosquitto to run the broker tests; they are skipped until then")
 

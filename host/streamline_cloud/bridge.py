@@ -178,6 +178,8 @@ class Bridge:
             return
         deadline_ms = self.hub.tick()
         self._pump()
+        while self.hub.notices:
+            self._say(self.hub.notices.pop(0))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -200,7 +202,7 @@ def _online(payload: bytes) -> bool:
     """The `online` of a status message. Raises ProtocolError where it is none."""
     try:
         status = json.loads(payload[:STATUS_BYTES_MAX])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProtocolError("a status that is not JSON")
     if not isinstance(status, dict) or not isinstance(status.get("online"), bool):
         raise ProtocolError("a status that does not say whether it is online")

@@ -20,6 +20,7 @@ from typing import Any
 import ujson
 
 from streamline_core.errors import UsageError
+from streamline_core.producers import ANONYMOUS
 
 from .control_client import AgentError, ControlClient, NoAgent
 
@@ -55,9 +56,10 @@ class _Partition:
 
 
 def producer_id(name: str | None) -> int:
-    """The number for a producer's name; a random one without."""
-    raw = os.urandom(8) if name is None else hashlib.sha256(name.encode()).digest()
-    return (int.from_bytes(raw[:8], "big") >> 1) or 1
+    """The number for a producer's name, below 2^62; a random one without, which a log forgets before any named one."""
+    if name is None:
+        return int.from_bytes(os.urandom(8), "big") % ANONYMOUS | ANONYMOUS
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % ANONYMOUS or 1
 
 
 class LineProducer:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .ports import Buffer
 
 HEADER_BYTES = 60
-BATCH_BYTES_MAX = 65472  # with a frame's own header it fits the largest frame, 64 KB, even if it does not compress
-SPAN_MAX = 1 << 20
+BATCH_BYTES_MAX = 65408  # with a frame's header and a seal's it fits the largest frame, 64 KB, even if it does not compress
+SPAN_MAX = (1 << 30) - 1
 
 MAGIC = 0xB15E
 VERSION = 1

@@ -38,7 +38,7 @@ __all__ = ["ConfigError", "EdgeConfig", "path_text"]
 
 TOPICS_MAX = 256
 INGEST_RULES_MAX = 256
-BATCH_OVERHEAD_BYTES = 64  # a frame around one batch
+BATCH_OVERHEAD_BYTES = 128  # a frame around one batch, and a seal around that
 BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
 
 _GIB = 1 << 30

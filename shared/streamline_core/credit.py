@@ -38,6 +38,13 @@ class Window:
             self.size += self._pool.take(WINDOW_BYTES_MIN - self.size)
         return self.size
 
+    def covers(self, n: int) -> bool:
+        """Whether `n` bytes may be under way; takes from the pool what is missing, if it is there. A frame may overshoot what is granted by
+        less than one largest raw frame."""
+        if n > self.size:
+            self.size += self._pool.take(n - self.size)
+        return n <= self.size
+
     def grow(self) -> None:
         """The stream made use of all it had, and nothing was lost."""
         self.size += self._pool.take(min(self.size, WINDOW_BYTES_MAX - self.size))

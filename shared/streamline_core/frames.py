@@ -36,15 +36,17 @@ ERROR = 9
 BYE = 10
 NAMES = ("", "HELLO", "WELCOME", "HAVE", "WANT", "DATA", "GAP", "STATE", "DIFF", "ERROR", "BYE")
 
-# Shapes: u = 0 to 2^64-1, s = text ≤ 256 characters, b = bytes ≤ 64, ? = true or false, n = u or null, a tuple = an array of just these, a
-# list = an array of any number of its one element, x = anything that CBOR gave (checked by whoever takes it).
+# Shapes: u = 0 to 2^64-1, s = text ≤ 256 characters, b = bytes ≤ 64, ? = true or false, n = u or null, a tuple = an array
+# that begins with these, a list = an array of any number of its one element, x = anything that CBOR gave (checked by
+# whoever takes it).
 _GREETING = ("u", "s", "u", "b", "b", ["s"], "u", "u", ["s"], "s")
 _LINEAGE = [("u", "u")]
 _SHAPES = {
     HELLO: _GREETING,  # version, node, role, nonce, storage id, codecs, largest frame, largest raw, sealings, software
     WELCOME: _GREETING + ("b", "n"),  # …, the HELLO's nonce, wall clock in ms
-    HAVE: ("u", [("u", "u", "u", "u", "s", "u", "s", "u", "x", _LINEAGE, ["u"])]),
-    # number, [handle, first, next, sent, topic, partition, origin, epoch, definition, lineage, epochs still held]
+    HAVE: ("u", [("u", "u", "u", "u", "s", "u", "s", "u", "x", _LINEAGE, "x")]),
+    # number, [handle, first, next, sent, topic, partition, origin, epoch, definition, lineage, epochs its origin still
+    # holds (null from a carrier, who cannot know)]
     WANT: ("u", "u", [("u", "u", [("s", "u")], "u", "?", _LINEAGE)]),
     # number, number of the last HAVE, [handle, next, [cause, lost], limit, resend, lineage]
     GAP: ("u", "u", "u", "s"),  # handle, first, next, cause
@@ -64,11 +66,24 @@ class Frame:
         self.payload = payload
 
 
-def _fits(value: "Any", shape: "Any") -> bool:
-    if isinstance(shape, tuple):
-        return isinstance(value, list) and len(value) == len(shape) and all([_fits(value[i], shape[i]) for i in range(len(shape))])
-    if isinstance(shape, list):
-        return isinstance(value, list) and all([_fits(item, shape[0]) for item in value])
+class UnknownVersion(ProtocolError):
+    """A greeting of a protocol version that this build does not speak."""
+
+
+def _known(value: "Any", shape: "Any") -> "Any":
+    """`value` cut down to what `shape` names: later builds may append to any array. Raises ProtocolError if it does not fit."""
+    if isinstance(shape, (tuple, list)):
+        if isinstance(value, list):
+            if isinstance(shape, list):
+                return [_known(item, shape[0]) for item in value]
+            if len(value) >= len(shape):
+                return [_known(value[i], shape[i]) for i in range(len(shape))]
+    elif _fits(value, shape):
+        return value
+    raise ProtocolError("a frame of the wrong shape")
+
+
+def _fits(value: "Any", shape: str) -> bool:
     if shape == "u":
         return type(value) is int and value >= 0
     if shape == "s":
@@ -109,6 +124,6 @@ def decode(data: "Buffer") -> Frame:
     if shape is None:
         raise ProtocolError("unknown frame type %d" % type_)
     value = cbor.decode(bytes(data[HEADER_BYTES:]))
-    if not _fits(value, shape):
-        raise ProtocolError("a %s frame of the wrong shape" % NAMES[type_])
-    return Frame(type_, session, value)
+    if type_ in (HELLO, WELCOME) and isinstance(value, list) and value and value[0] != PROTOCOL_VERSION:
+        raise UnknownVersion("protocol version %r; this build speaks %d" % (value[0], PROTOCOL_VERSION))
+    return Frame(type_, session, _known(value, shape))

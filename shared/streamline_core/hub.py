@@ -10,6 +10,7 @@ from .backoff import jitter
 from .credit import CreditPool
 from .errors import ProtocolError, UsageError
 from .frames import ERROR, HELLO
+from .hub_node import SWAP_MS, SWAPS_MAX, NodeAtHub
 from .receiver import StreamReceiver
 from .session import HUB, NOT_A_DEFINITION, OPEN, UNKNOWN_SESSION, Identity, Session
 from .store_ops import ChunkReceived, NodeSeen, StreamState, TopicDefined
@@ -31,9 +32,12 @@ COMMIT_BYTES_MAX = 8 << 20  # of one transaction, so that a slow disk still conf
 COMMIT_RETRY_MS = 1000
 ERROR_INTERVAL_MS = 1000  # at most one ERROR to a node in that time
 IDLE_MS = 10000  # after which a stream's credit goes back to the pool
-SWAPS_MAX = 3  # changes of a node's storage id within SWAP_MS that look like two devices
-SWAP_MS = 600000
 RESTART_AWAY_MS = 1000
+VERSION_REFUSED = "version"
+VERSION_AWAY_MS = 60000
+OPS_MAX = 65536  # waiting for the store; beyond it frames are dropped, and their senders come again
+NOTICES_MAX = 100
+HANDLE_MAX = 0xFFFF  # as DATA names it
 
 
 class HubConfig:
@@ -55,23 +59,6 @@ class HubConfig:
         self.topics = topics
 
 
-class NodeAtHub:
-    """What the hub knows of one node while it runs."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        self.current: "Session | None" = None
-        self.candidate: "Session | None" = None
-        self.online: "bool | None" = None
-        self.storage_id = b""
-        self.swaps_ms: "list[int]" = []
-        self.error_at_ms = -1
-        self.refused_frames = 0
-        self.last_seen_ms = -1
-        self.outbox: "list[bytes]" = []
-        self.why_refused = ""
-
-
 class Hub:
     """config: a HubConfig; the rest are the ports. `codecs` is what this hub can take."""
 
@@ -79,6 +66,7 @@ class Hub:
         self.config = config
         self.nodes: "dict[str, NodeAtHub]" = {}
         self.boot = b""
+        self.notices: "list[str]" = []  # what a person should hear of; the shell takes them out
         self.counters = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0, "refused_frames": 0}
         self.counters.update({"commits": 0, "commit_errors": 0})
         self._clock = clock
@@ -137,6 +125,9 @@ class Hub:
             return
         try:
             self._take(node, frames.decode(data))
+        except frames.UnknownVersion as error:
+            self._answer_error(node, frames.NO_SESSION, (VERSION_REFUSED, str(error), VERSION_AWAY_MS, None))
+            self.counters["refused_frames"] += 1
         except ProtocolError as error:
             node.refused_frames += 1
             node.why_refused = str(error)
@@ -153,6 +144,8 @@ class Hub:
             candidate = Session(self._me, self, self._codecs, self._entropy, bytearray(frames.DATA_HEADER_BYTES))
             candidate.answer(frame, self._clock.wall_ms())
             node.candidate = candidate
+        elif len(self._ops) > OPS_MAX:
+            raise ProtocolError("the store is behind")
         elif node.current is not None and frame.session == node.current.id:
             node.current.receive(frame, now_ms)
         elif node.candidate is not None and frame.session == node.candidate.id:
@@ -160,11 +153,15 @@ class Hub:
             node.candidate.receive(frame, now_ms)
             node.candidate = None
         elif frame.type != ERROR:
-            if node.error_at_ms < 0 or now_ms - node.error_at_ms >= ERROR_INTERVAL_MS:
-                node.error_at_ms = now_ms
-                fields = (UNKNOWN_SESSION, "greet again", 0, None)
-                node.outbox.append(frames.encode(ERROR, frame.session, fields))
+            self._answer_error(node, frame.session, (UNKNOWN_SESSION, "greet again", 0, None))
             raise ProtocolError("a frame of an unknown session")
+
+    def _answer_error(self, node: NodeAtHub, session: bytes, fields: "tuple[object, ...]") -> None:
+        """An ERROR outside any session, at most one in ERROR_INTERVAL_MS."""
+        now_ms = self._clock.monotonic_ms()
+        if node.error_at_ms < 0 or now_ms - node.error_at_ms >= ERROR_INTERVAL_MS:
+            node.error_at_ms = now_ms
+            node.outbox.append(frames.encode(ERROR, session, fields))
 
     def _switch(self, node: NodeAtHub, session: Session, now_ms: int) -> None:
         peer = session.peer
@@ -174,6 +171,8 @@ class Hub:
         if peer.storage_id != node.storage_id:
             if node.storage_id:
                 node.swaps_ms = [t for t in node.swaps_ms if now_ms - t < SWAP_MS] + [now_ms]
+                if len(node.swaps_ms) == SWAPS_MAX and len(self.notices) < NOTICES_MAX:
+                    self.notices.append("two devices use the node id %s: their disks alternate; give one another node_id" % node.node)
             node.storage_id = peer.storage_id
         self._add([NodeSeen(node.node, peer.storage_id, peer.software)])
         node.current = session
@@ -229,6 +228,8 @@ class Hub:
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
         """A HAVE names a stream that this session has not seen."""
         handle, _, _, _, topic, partition, origin, epoch, definition, _, held = row
+        if handle > HANDLE_MAX or (held is not None and not isinstance(held, list)):
+            raise ProtocolError("a HAVE of handle %d" % handle)
         peer = session.peer
         if peer is None or origin != peer.node_id:
             session.error("origin", "%s may offer only what it wrote itself, not streams of %r" % (session.me.node_id, origin), 0, handle)
@@ -277,8 +278,10 @@ class Hub:
             self._receivers[stream.key()] = receiver
         return receiver
 
-    def _close_others(self, stream: StreamId, held: "list[int]") -> None:
+    def _close_others(self, stream: StreamId, held: "Any") -> None:
         """Epochs of this (topic, partition) that their origin no longer holds owe nothing any more: what was pending is lost."""
+        if not isinstance(held, list):
+            return  # a carrier does not know
         known = set(self._store.load_epochs(stream.origin, stream.topic, stream.partition))
         for key in self._receivers:
             if key[:3] == (stream.origin, stream.topic, stream.partition):
@@ -315,7 +318,7 @@ class Hub:
         ops, self._committing = self._committing, []
         if error is not None:
             self.counters["commit_errors"] += 1
-            if isinstance(error, UsageError):
+            if isinstance(error, (UsageError, ValueError, TypeError, ArithmeticError)):  # no later try will fare better
                 self._forget()
                 return
             self._ops = ops + self._ops

@@ -117,7 +117,11 @@ class Link:
             self._boot = ""
         elif boot != self._boot:
             known = self._boot
+            if self.session is not None and self.session.peer is not None:  # the hub greets with its boot as its storage id
+                known = "".join(["%02x" % b for b in self.session.peer.storage_id])
             self._boot = boot
+            if known == boot:
+                return
             if self._up and (self.session is None or known):
                 self._drop("the hub is back")
                 self._greet_at_ms = self._now() + jitter(self._entropy, REGREET_MS)

@@ -5,8 +5,9 @@ only what is below the durable mark is offered to anybody. The head segment is a
 Each opening draws a term. Knows nothing of sessions; the node tells it what the other side confirmed.
 """
 
-from .batch import BATCH_BYTES_MAX, HEADER_BYTES, pack_header
+from .batch import HEADER_BYTES, pack_header
 from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
+from .durable_mark import DurableMark
 from .errors import QueueFull, StorageFull, UsageError
 from .gaps import EVICTED, ROLLED_BACK
 from .lineage import extend
@@ -22,30 +23,12 @@ if TYPE_CHECKING:
     from .batch import Header
     from .gaps import Gap
     from .hlc import HybridClock
+    from .log_limits import LogLimits
     from .ports import Buffer, Storage
     from .stream import StreamId
 
-RECORD_BYTES_MAX = BATCH_BYTES_MAX - HEADER_BYTES - 64  # value, key and headers together
 SYNC_BYTES = 1 << 20  # as much unsynced data does not wait for the commit interval
 STATE_INTERVAL_MS = 5000  # how often a moved cursor is saved: it only decides what may be evicted after a restart
-
-
-class LogLimits:
-    """segment_bytes, batch_bytes (512 to 65472), buffer_bytes: accepted but not yet durable; commit_interval_ms; producers_max."""
-
-    def __init__(
-        self,
-        segment_bytes: int = 4 << 20,
-        batch_bytes: int = BATCH_BYTES_MAX,
-        buffer_bytes: int = 16 << 20,
-        commit_interval_ms: int = 5,
-        producers_max: int = 64,
-    ) -> None:
-        self.segment_bytes = segment_bytes
-        self.batch_bytes = batch_bytes
-        self.buffer_bytes = buffer_bytes
-        self.commit_interval_ms = commit_interval_ms
-        self.producers_max = producers_max
 
 
 class Log:
@@ -84,13 +67,9 @@ class Log:
         self.failure: "Exception | None" = None
         self.producers = Producers(self.limits.producers_max)
         self.producers.load(self.state.producers.to_wire())
-        self._noted: "list[tuple[int, int, int, int]]" = []  # (producer, sequence, offset, count) of batches that are not durable yet
         self._builder.count = 0
         self._head_open = False  # whether the last segment is one that this opening writes to
-        self._syncs: "list[list[int]]" = []  # [ticket (0: done), what is durable then, bytes], in the order of writing
-        self._sync_asked = 0
-        self._unsynced_bytes = 0
-        self._unasked_bytes = 0  # of these, what no sync was asked for
+        self._mark = DurableMark()
         self._commit_at_ms = -1
 
     # What it holds
@@ -111,7 +90,7 @@ class Log:
     @property
     def buffered_bytes(self) -> int:
         """Accepted, not yet durable."""
-        return self._unsynced_bytes + self._builder.size
+        return self._mark.unsynced_bytes + self._builder.size
 
     @property
     def local(self) -> bool:
@@ -149,14 +128,14 @@ class Log:
     def _check_room(self, more: int) -> None:
         if self.failure is not None:
             raise StorageFull("%s: storage failed: %s; trying again" % (self.folder, self.failure))
-        if self._unsynced_bytes + more > self.limits.buffer_bytes:
-            counts = (self.folder, self._unsynced_bytes, self.limits.buffer_bytes)
+        if self._mark.unsynced_bytes + more > self.limits.buffer_bytes:
+            counts = (self.folder, self._mark.unsynced_bytes, self.limits.buffer_bytes)
             raise QueueFull("%s: %d bytes wait for the disk, %d are allowed" % counts)
 
     def append(self, value: "Buffer", producer: int = 0, sequence: int = 0) -> int:
         """Accept a bare value; returns its offset. Raises QueueFull, StorageFull, UsageError (too large)."""
         builder = self._builder
-        if self.failure is not None or self._unsynced_bytes > self.limits.buffer_bytes:
+        if self.failure is not None or self._mark.unsynced_bytes > self.limits.buffer_bytes:
             self._check_room(len(value))
         if not builder.add(value, producer, sequence):
             self.cut()
@@ -239,12 +218,12 @@ class Log:
         base = self.written
         self._write(head, body, header.span)
         if header.producer:
-            self.note_stored(header.producer, header.sequence, base, header.count)
+            self.note_stored(header.producer, header.sequence, base, header.span)
 
     def note_stored(self, producer: int, sequence: int, offset: int, count: int) -> None:
         """A batch of an idempotent producer was written; it counts for good once it is durable."""
         self.producers.note(producer, sequence, offset, count)
-        self._noted.append((producer, sequence, offset, count))
+        self._mark.stored(producer, sequence, offset, count)
 
     def append_gap(self, span: int, cause: str) -> None:
         """The next `span` offsets hold nothing, and why."""
@@ -252,20 +231,21 @@ class Log:
         self._sync()
         self.state.gaps.add(self.written, self.written + span, cause)
         self.written += span
-        self._sync_asked = self.written
         self._head_open = False
-        self._syncs.append([0, self.written, 0])
+        self._mark.asked_for(0, self.written)
         self._advance()
 
     def adopt(self, walked: int, written: int) -> None:
         """Recovery found segments (`bases`, `sizes`), whole or accounted for up to `written`; those from index `walked` on may not be
         durable yet and are synced now."""
-        self.written = self._sync_asked = written
+        self.written = written
         self.total_bytes = sum(self.sizes)
         self.durable = self.bases[walked] if self.bases else written
+        self._mark = DurableMark(self.durable)
         for i in range(walked, len(self.bases)):
             ticket = self.storage.sync(segment_name(self.folder, self.bases[i]))
-            self._syncs.append([ticket, self.bases[i + 1] if i + 1 < len(self.bases) else written, 0])
+            self._mark.asked_for(ticket, self.bases[i + 1] if i + 1 < len(self.bases) else written)
+        self._mark.asked = written
 
     def _too_large(self, size: int) -> UsageError:
         return UsageError(
@@ -281,7 +261,7 @@ class Log:
             head, body = builder.take(base, self.term)
             self._write(head, body, count)
             if builder.producer:
-                self._noted.append((builder.producer, builder.sequence, base, count))
+                self._mark.stored(builder.producer, builder.sequence, base, count)
 
     def _write(self, head: "Buffer", body: "Buffer", span: int) -> None:
         size = len(head) + len(body)
@@ -297,8 +277,7 @@ class Log:
         self.sizes[-1] += size
         self.total_bytes += size
         self.written += span
-        self._unsynced_bytes += size
-        self._unasked_bytes += size
+        self._mark.wrote(size)
         if self._commit_at_ms < 0:
             self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
 
@@ -313,11 +292,8 @@ class Log:
     # Making durable
 
     def _sync(self) -> None:
-        if self._sync_asked < self.written and self._head_open:
-            ticket = self.storage.sync(segment_name(self.folder, self.bases[-1]))
-            self._syncs.append([ticket, self.written, self._unasked_bytes])
-            self._sync_asked = self.written
-            self._unasked_bytes = 0
+        if self._mark.asked < self.written and self._head_open:
+            self._mark.asked_for(self.storage.sync(segment_name(self.folder, self.bases[-1])), self.written)
 
     def commit(self) -> None:
         """Write what is buffered and ask the storage to sync it."""
@@ -329,9 +305,9 @@ class Log:
         """Commit if it is due. Returns when to come again (monotonic ms), -1 if there is nothing to wait for."""
         if self.failure is not None:
             return -1
-        if self.buffered_bytes and self._commit_at_ms < 0 and self._sync_asked < self.next:
+        if self.buffered_bytes and self._commit_at_ms < 0 and self._mark.asked < self.next:
             self._commit_at_ms = now_ms + self.limits.commit_interval_ms
-        if self._commit_at_ms >= 0 and not self._syncs:
+        if self._commit_at_ms >= 0 and not self._mark.waiting:
             if now_ms >= self._commit_at_ms or self.buffered_bytes >= SYNC_BYTES:
                 self.commit()
         if self.state.slots.stalled and now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
@@ -340,9 +316,9 @@ class Log:
         if self.state.acked != self._acked_saved:
             if now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
                 self.save_state(now_ms)
-            elif self._commit_at_ms < 0 or self._syncs:
+            elif self._commit_at_ms < 0 or self._mark.waiting:
                 return self._state_saved_ms + STATE_INTERVAL_MS
-        return -1 if self._syncs else self._commit_at_ms
+        return -1 if self._mark.waiting else self._commit_at_ms
 
     def save_state(self, now_ms: int) -> int:
         self._state_saved_ms = now_ms
@@ -350,7 +326,7 @@ class Log:
         return self.state.save()
 
     def owns(self, ticket: int) -> bool:
-        return ticket == self.state.slots.ticket or any([row[0] == ticket for row in self._syncs])
+        return ticket == self.state.slots.ticket or self._mark.owns(ticket)
 
     def synced(self, ticket: int, error: "Exception | None") -> None:
         """A ticket of this log's is done."""
@@ -361,21 +337,15 @@ class Log:
         if error is not None:
             self.failure = error
             return
-        for row in self._syncs:
-            if row[0] == ticket:
-                row[0] = 0
+        self._mark.done(ticket)
         self._advance()
 
     def _advance(self) -> None:
-        while self._syncs and not self._syncs[0][0] and self.failure is None and not self.held:  # files may be synced out of order
-            row = self._syncs.pop(0)
-            self.durable = min(row[1], self.state.sealed_at) if self.sealed else row[1]
-            self._unsynced_bytes -= row[2]
-        done = 0
-        while done < len(self._noted) and self._noted[done][2] < self.durable:
-            self.state.producers.note(*self._noted[done])
-            done += 1
-        del self._noted[:done]
+        if self.failure is None and not self.held:
+            before = self._mark.offset
+            self._mark.advance(self.state.producers)
+            if self._mark.offset != before:
+                self.durable = min(self._mark.offset, self.state.sealed_at) if self.sealed else self._mark.offset
         if self._head_open and self.state.checkpoint < self.bases[-1] <= self.durable:
             self.state.checkpoint = self.bases[-1]
             self.save_state(self.clock.monotonic_ms())
@@ -383,7 +353,7 @@ class Log:
     @property
     def settled_to_storage(self) -> bool:
         """All that was written is synced, whether or not it is held."""
-        return all([not row[0] for row in self._syncs]) and self._sync_asked >= self.written
+        return self._mark.settled and self._mark.asked >= self.written
 
     def release(self) -> None:
         """Its predecessor's seal is durable: so is what it holds."""
@@ -392,7 +362,7 @@ class Log:
     @property
     def idle(self) -> bool:
         """Nothing buffered, nothing under way."""
-        return not self._syncs and not self._builder.count and not self.state.slots.ticket and self._sync_asked >= self.written
+        return not self._mark.waiting and not self._builder.count and not self.state.slots.ticket and self._mark.asked >= self.written
 
     # Giving back
 

@@ -10,7 +10,7 @@ from .consumer import Consumer, offset_at
 from .errors import QueueFull, StorageFull, StreamlineError, UsageError
 from .hlc import HybridClock
 from .link import ROUND_TRIP_MS_TRUSTED, Link
-from .log import LogLimits
+from .log_limits import LogLimits
 from .partition import Partition
 from .producers import UNKNOWN_OFFSET
 from .recovery import recover
@@ -93,7 +93,10 @@ class Node:
         now_ms = self.clock.monotonic_ms()
         for log in self.logs():
             if log.failure is None:
-                log.commit()
+                try:
+                    log.commit()
+                except (StorageFull, OSError):
+                    pass  # what it could not write was never durable; the other logs are closed all the same
                 log.save_state(now_ms)
 
     @property
@@ -335,7 +338,7 @@ class Node:
         for partition in self._all():
             if not partition.local:
                 for log in partition.logs():
-                    if not log.sealed or log.state.acked < log.durable:
+                    if not log.sealed or log.state.acked < log.state.sealed_at:  # not `durable`: just opened, that is still below
                         found.append(log)
         return found
 

@@ -10,7 +10,8 @@ from .stream import StreamId
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .hlc import HybridClock
-    from .log import Log, LogLimits
+    from .log import Log
+    from .log_limits import LogLimits
     from .ports import Entropy, Storage
     from .topic import TopicDefinition
 

@@ -1,7 +1,8 @@
 """Idempotent producers: who has stored what, so that a repeat is answered and not stored.
 
-Rule: a producer's sequence only rises within one stream; at or below the last one is a repeat. At most `bound` producers are
-remembered, the one that stored nothing for longest is forgotten first. Knows nothing of files: the log rebuilds it from batch headers.
+Rule: a producer's sequence only rises within one stream; at or below the last one is a repeat. At most `bound` producers
+are remembered; anonymous ones are forgotten first, then the one that stored nothing for longest. Knows nothing of files:
+the log rebuilds it from batch headers.
 """
 
 TYPE_CHECKING = False
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Sequence
 
 UNKNOWN_OFFSET = -1
+ANONYMOUS = 1 << 62  # this bit of an id: nobody will come back under it, so it is the first to be forgotten
 
 
 class Producers:
@@ -32,8 +34,8 @@ class Producers:
             return
         if run is None:
             if len(self._runs) >= self._bound:
-                oldest = min((r[3], p) for p, r in self._runs.items())
-                del self._runs[oldest[1]]
+                oldest = min((not p & ANONYMOUS, r[3], p) for p, r in self._runs.items())
+                del self._runs[oldest[2]]
             self._runs[producer] = [sequence, offset, count, self._uses]
             return
         run[3] = self._uses

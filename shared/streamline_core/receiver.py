@@ -5,7 +5,7 @@ is taken becomes an op for the store, with the state that holds after it. Knows 
 """
 
 from .batch import DENSE, body_is_whole, dense_lengths, parse_header, records, understood
-from .credit import WINDOW_BYTES_MAX, Window
+from .credit import Window
 from .errors import CorruptRecord, ProtocolError
 from .gaps import CAUSES, REFUSED, STORAGE
 from .lineage import extend
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LINEAGE_SENT = 8  # last entries of a lineage in a WANT
 GAP_SPAN_MAX = 1 << 48
-OFFSET_MAX = 1 << 62  # of a HAVE; a store counts with 63 bits
+OFFSET_MAX = 1 << 62  # of a stream; a store counts with 63 bits
 
 
 class StreamReceiver:
@@ -77,8 +77,10 @@ class StreamReceiver:
         if first > ahead.next:
             self._lost_something()
             return ()
-        if self.under_way_bytes > WINDOW_BYTES_MAX + raw_bytes:
-            raise ProtocolError("more data than was granted")
+        if not self.window.covers(self.under_way_bytes + raw_bytes):
+            # A sender may still hold credit that went back to the pool while it was idle: it sends again when there is some.
+            self._lost_something()
+            return ()
         raw = codec.decompress(payload, raw_bytes)
         if len(raw) != raw_bytes:
             raise ProtocolError("a DATA frame of other than the promised length")
@@ -89,7 +91,7 @@ class StreamReceiver:
         broken = None
         while at < raw_bytes:
             header = parse_header(view, at)
-            if header is None or not body_is_whole(header, view, at):
+            if header is None or header.next > OFFSET_MAX or not body_is_whole(header, view, at):
                 broken = "a DATA frame holds a broken batch at byte %d" % at
                 break
             end = at + header.length
@@ -165,7 +167,7 @@ class StreamReceiver:
 
     def on_gap(self, first: int, next_: int, cause: str) -> "Op | None":
         """Offsets [first, next) are gone at the origin. Raises ProtocolError for a cause that the protocol does not know."""
-        if cause not in CAUSES or not first < next_ <= first + GAP_SPAN_MAX:
+        if cause not in CAUSES or not first < next_ <= min(first + GAP_SPAN_MAX, OFFSET_MAX):
             raise ProtocolError("a GAP from %d to %d by %r" % (first, next_, cause))
         if first > self.ahead.next:
             self._lost_something()

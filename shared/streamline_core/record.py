@@ -18,7 +18,8 @@ _KEY = 1
 _HEADERS = 2
 _TIMESTAMP = 4
 _TOMBSTONE = 8
-_KNOWN = 15
+_EXTENSION = 16  # bytes that this build keeps and does not understand: where later builds put what a version needs
+_KNOWN = 31
 _TIMESTAMP_BOUND_MS = 1 << 47
 
 
@@ -36,6 +37,7 @@ class Record:
         value: bytes,
         headers: "Sequence[tuple[str, bytes]]",
         tombstone: bool,
+        extension: bytes = b"",
     ) -> None:
         self.offset = offset
         self.hlc = hlc
@@ -45,6 +47,7 @@ class Record:
         self.value = value
         self.headers = headers
         self.tombstone = tombstone
+        self.extension = extension
 
     @property
     def time_ms(self) -> int:
@@ -89,6 +92,7 @@ def encode_record(
     headers: "Sequence[tuple[str, Buffer]]",
     timestamp_ms: "int | None",
     tombstone: bool = False,
+    extension: bytes = b"",
 ) -> bytearray:
     """skipped: offsets that compaction dropped just before it; delay_ms: since the batch's hlc; base_ms: the batch's
     hlc in ms. Raises UsageError for what no reader would take: too many headers, a name that is not text, a timestamp
@@ -105,6 +109,8 @@ def encode_record(
         flags |= _HEADERS
     if timestamp_ms is not None:
         flags |= _TIMESTAMP
+    if extension:
+        flags |= _EXTENSION
     out.append(flags)
     put_varint(out, skipped)
     put_varint(out, delay_ms)
@@ -122,6 +128,9 @@ def encode_record(
             out.extend(encoded)
             put_varint(out, len(content))
             out.extend(content)
+    if extension:
+        put_varint(out, len(extension))
+        out.extend(extension)
     put_varint(out, len(value))
     out.extend(value)
     return out
@@ -151,8 +160,12 @@ def read_records(
             timestamp_ms = (hlc >> 16) + (-(n >> 1) - 1 if n & 1 else n >> 1)
         if flags & _HEADERS:
             headers, at = _get_headers(data, at, end)
+        extension = b""
+        if flags & _EXTENSION:
+            extension, at = _get_bytes(data, at, end)
         value, at = _get_bytes(data, at, end)
-        yield Record(offset, hlc + (delay_ms << 16), trusted, timestamp_ms, key, value, headers, flags & _TOMBSTONE != 0)
+        tombstone = flags & _TOMBSTONE != 0
+        yield Record(offset, hlc + (delay_ms << 16), trusted, timestamp_ms, key, value, headers, tombstone, extension)
         offset += 1
     if at != end:
         raise CorruptRecord("the batch at offset %d is longer than its records" % base)

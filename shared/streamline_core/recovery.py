@@ -18,7 +18,7 @@ WALK_BUFFER_BYTES = 4096
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .hlc import HybridClock
-    from .log import LogLimits
+    from .log_limits import LogLimits
     from .ports import Entropy, Storage
     from .stream import StreamId
 
@@ -51,6 +51,7 @@ def recover(log: Log, entropy: "Entropy") -> None:
     for base in bases[-1:]:
         log.storage.read_into(segment_name(log.folder, base), 0, buf)
     log.reset()
+    gaps_before = list(state.gaps.rows)
     if state.sealed_at >= 0:
         bases = _drop_beyond(log, bases, state.sealed_at)
     log.bases = bases
@@ -68,6 +69,8 @@ def recover(log: Log, entropy: "Entropy") -> None:
     log.adopt(min(at, max(0, len(bases) - 1)), _end(log, offset))
     log.term = random_u32(entropy)
     log.opened_at = log.written
+    if log.saved and state.gaps.rows != gaps_before:
+        state.save()  # a later walk could not tell a tail torn now from one that rotted
 
 
 def _end(log: Log, walked: int) -> int:
@@ -113,7 +116,7 @@ def _walk_segment(log: Log, i: int, offset: int, buf: bytearray) -> int:
         extend(state.lineage, header.term, header.base)
         log.clock.resume(header.hlc)
         if header.producer:
-            log.note_stored(header.producer, header.sequence, header.base, header.count)
+            log.note_stored(header.producer, header.sequence, header.base, header.span)
     if torn_at >= 0:
         state.gaps.add(torn_at, offset, TORN if end < 0 else CORRUPT)
     if end > offset:

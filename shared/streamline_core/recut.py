@@ -57,8 +57,9 @@ def recut(header: "Header", batch: "Buffer", bytes_max: int) -> "list[Part]":
 
 def _encode(header: "Header", record: "Record", skipped: int) -> bytes:
     delay_ms, base_ms = (record.hlc - header.hlc) >> 16, header.hlc >> 16
+    r = record
     return bytes(
-        encode_record(skipped, delay_ms, base_ms, record.value, record.key, record.headers, record.timestamp_ms, record.tombstone)
+        encode_record(skipped, delay_ms, base_ms, r.value, r.key, r.headers, r.timestamp_ms, r.tombstone, r.extension)
     )
 
 

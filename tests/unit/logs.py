@@ -6,7 +6,7 @@ import struct
 from harness import FakeClock, FakeEntropy, MemoryStorage
 from streamline_core.batch import batches, records
 from streamline_core.hlc import HybridClock
-from streamline_core.log import LogLimits
+from streamline_core.log_limits import LogLimits
 from streamline_core.log_reader import LogReader
 from streamline_core.recovery import open_log
 from streamline_core.stream import StreamId

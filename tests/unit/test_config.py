@@ -26,7 +26,7 @@ def test_defaults():
     assert c.topics == {} and c.ingest == []
     assert (c.sync.enabled, c.sync.interval_secs, c.sync.compression, c.sync.max_queue_size) == (True, 0, "zstd", 0)
     assert (c.sync.retry.initial_ms, c.sync.retry.max_ms) == (1000, 60000)
-    assert (c.log.segment_bytes, c.log.batch_bytes, c.log.commit_interval_ms) == (4 << 20, 65472, 5)
+    assert (c.log.segment_bytes, c.log.batch_bytes, c.log.commit_interval_ms) == (4 << 20, 65408, 5)
     assert (c.log.buffer_bytes, c.log.producers_max, c.frame_bytes_max) == (16 << 20, 64, 65536)
     assert c.resources.eviction_policy == "oldest" and c.resources.max_cpu_percent is None
     assert c.conflict_resolution == "last_write_wins" and c.mesh is None
@@ -80,10 +80,10 @@ def test_sizes_and_durations():
 
 def test_a_board_gives_frames_and_segments_and_gets_batches_that_fit():
     c = with_topic(frame_bytes_max=4096, log={"segment_bytes": 4096, "buffer_bytes": 8192})
-    assert c.log.batch_bytes == 4032
+    assert c.log.batch_bytes == 3968
     c = with_topic(log={"segment_bytes": 2048})
     assert c.log.batch_bytes == 2048
-    assert "4032" in problems({"node_id": "n", "frame_bytes_max": 4096, "log": {"batch_bytes": 5000}})["log.batch_bytes"]
+    assert "3968" in problems({"node_id": "n", "frame_bytes_max": 4096, "log": {"batch_bytes": 5000}})["log.batch_bytes"]
 
 
 def test_all_problems_at_once():

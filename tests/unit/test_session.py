@@ -1,7 +1,7 @@
 """A node and a hub, the real core on both sides: nothing lost, nothing twice, whatever the wire and the power do."""
 
 from harness import MemoryStorage, raises
-from streamline_core import frames
+from streamline_core import cbor, frames
 from streamline_core.errors import QueueFull, StorageFull, UsageError
 from streamline_core.topic import TopicDefinition
 from world import World
@@ -447,5 +447,81 @@ def test_a_disk_that_cannot_be_read_for_a_while_delays_and_loses_nothing():
     assert world.values() == [values]
 
 
+def test_a_sealed_epoch_that_still_owes_is_offered_right_after_a_restart():
+    world = World()
+    edge = world.edge().connect()
+    old = produce(edge, 4)
+    world.run(20)
+    image = copy_of(edge.storage)  # its cursor still says that nothing is delivered
+    later = produce(edge, 9, 4)
+    world.run_until(world.drained)
+    edge.disconnect()
+    restored = world.edge("e1", image).connect()
+    world.run_until(lambda: restored.node.log("t").state.ordinal == 1 and not restored.node.log("t").held)
+    restored.power_cut()  # the carrier is up before the storage has answered: the first session greets at once
+    assert restored.node.logs()[0].sealed and restored.node.logs()[0].durable == 0
+    world.run(50)
+    world.run_until(world.drained)
+    assert world.values() == [old + later]
+
+
+def test_a_log_that_cannot_be_written_does_not_keep_others_from_closing():
+    world = World()
+    edge = world.edge("e1", sync_topics=[{"topic": "a"}, {"topic": "t"}])
+    world.run(20)
+    edge.node.produce("a", b"lost with its disk")
+    produce(edge, 3)
+    append = edge.storage.append
+    edge.storage.append = lambda name, data: _raise(OSError(5)) if name.startswith("a-0") else append(name, data)
+    edge.node.close()
+    edge.settle()
+    assert edge.node.log("a").failure is not None and edge.node.log("t").durable == 3 and edge.node.idle
+
+
 def _raise(error):
     raise error
+
+
+def test_a_hub_answers_a_greeting_of_another_version_by_name():
+    world = World()
+    edge = world.edge().connect()
+    hello = bytes([frames.HELLO]) + bytes(8) + cbor.encode((2, "e1", "whatever comes then"))
+    world.hub.receive("e1", hello)
+    name, answer = world.hub.next_frame()
+    frame = frames.decode(answer)
+    assert name == "e1" and frame.type == frames.ERROR and frame.fields[0] == "version" and "speaks 1" in frame.fields[1]
+    values = produce(edge, 5)
+    world.run_until(world.drained)
+    assert world.values() == [values]
+
+
+def test_fields_that_a_later_build_appends_are_passed_over():
+    longer = (1, ((0, 0, 5, 0, "t", 0, "e1", 7, (0, 0, 1, 0, b""), ((1, 0, 9),), None, "new"),), "new")
+    frame = frames.decode(frames.encode(frames.HAVE, b"12345678", longer))
+    assert frame.fields == [1, [[0, 0, 5, 0, "t", 0, "e1", 7, [0, 0, 1, 0, b""], [[1, 0]], None]]]
+
+
+def test_gaps_without_end_wedge_nobody_else():
+    world = World()
+    edge = world.edge().connect()
+    other = world.edge("e2").connect()
+    values = produce(edge, 5)
+    world.run_until(world.drained)
+    session, first = world.hub.nodes["e1"].current.id, 5
+    for _ in range(100):
+        world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, first + (1 << 48), "evicted")))
+        first += 1 << 48
+    world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, 1 << 63, "evicted")))
+    others = produce(other, 5)
+    world.run_until(lambda: other.node.ledger()[0]["delivered"] == 5)
+    assert world.values("e2") == [others] and world.values("e1") == [values]
+
+
+def test_anonymous_producers_are_forgotten_before_named_ones():
+    world = World()
+    edge = world.edge("e1", log={"producers_max": 4, "segment_bytes": 4096, "batch_bytes": 1024})
+    edge.node.produce("t", b"named", producer=9, sequence=1)
+    for i in range(20):
+        edge.node.produce("t", b"x", producer=(1 << 62) + i, sequence=1)
+    world.run(50)
+    assert edge.node.producer_last("t", 0, 9) == 1

@@ -1,0 +1,24 @@
+"""The bounds of one log.
+
+Rule: every buffer and file of a log has one of these, and it does not change while the log is open.
+"""
+
+from .batch import BATCH_BYTES_MAX
+
+
+class LogLimits:
+    """segment_bytes, batch_bytes (512 to 65408), buffer_bytes: accepted but not yet durable; commit_interval_ms; producers_max."""
+
+    def __init__(
+        self,
+        segment_bytes: int = 4 << 20,
+        batch_bytes: int = BATCH_BYTES_MAX,
+        buffer_bytes: int = 16 << 20,
+        commit_interval_ms: int = 5,
+        producers_max: int = 64,
+    ) -> None:
+        self.segment_bytes = segment_bytes
+        self.batch_bytes = batch_bytes
+        self.buffer_bytes = buffer_bytes
+        self.commit_interval_ms = commit_interval_ms
+        self.producers_max = producers_max
