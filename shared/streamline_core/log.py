@@ -37,7 +37,7 @@ class Log:
     (`state.producers` knows no more than what is durable, since it outlives a power cut). `recovery.open_log` makes
     one."""
 
-    def __init__(self, stream: "StreamId", storage: "Storage", limits: LogLimits, clock: "HybridClock") -> None:
+    def __init__(self, stream: "StreamId", storage: "Storage", limits: "LogLimits", clock: "HybridClock") -> None:
         self.stream = stream
         self.folder = stream.folder()
         self.storage = storage
