@@ -77,7 +77,9 @@ def test_kill_9_amid_a_sync(mosquitto: Mosquitto, tmp_path: Path, running: list[
     final = board.run("--lines", "logs", "--until-drained")
     (row,) = final["streams"]
     got = stored(store)
-    assert row["produced"] == len(got) >= promised and row["pending"] == 0 and not row["lost"]
+    # A kill may cut a batch off in the middle of its write: never reported durable, and said to be torn rather than forgotten.
+    assert set(row["lost"]) <= {"torn"} and row["pending"] == 0, row
+    assert row["produced"] == len(got) + row["lost"].get("torn", 0) >= promised, row
     numbers = [json.loads(value)["n"] for value in got]
     assert numbers == sorted(set(numbers)), "out of order, or twice"
 
