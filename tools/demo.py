@@ -191,7 +191,7 @@ def _report(problems: list[str], statuses: list[dict[str, Any]], store: Path) ->
 
 def _run(folder: Path, seconds: float | None) -> int:
     demo = Demo(folder, seconds)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, demo.interrupt)
     try:
         return demo.run()
