@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from streamline_core.batch import HEADER_BYTES
 from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.node import Node
 from streamline_host.codecs import codecs
@@ -34,6 +35,7 @@ __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError",
 log = logging.getLogger("streamline.agent")
 
 ACKS = ("buffered", "durable", "cloud")
+LENGTH_BYTES = 2  # of each value in a dense batch
 SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 CLOSE_SECS_MAX = 10.0
 RECOVER_SECS_MAX = 10.0
@@ -135,10 +137,10 @@ class Agent:
         datetime. Waits while the buffer is full. Returns the offset in its partition. Raises: UsageError (unknown
         topic, too large), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
         """
-        if ack != "durable" and ack not in ACKS:
-            raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
-        if key is not None or timestamp is not None or type(value) is not bytes:
-            value, key, timestamp = _plain(value, key, timestamp)
+        if ack != "durable":
+            self._check_ack(topic, ack)
+        if key is not None or timestamp is not None or headers or type(value) is not bytes:
+            value, key, headers, timestamp = _plain(value, key, headers, timestamp)
         while True:
             try:
                 stream, offset = self.node.produce(topic, value, key, headers, timestamp)
@@ -166,8 +168,8 @@ class Agent:
 
         Raises: QueueFull when log.buffer_bytes wait for the disk (let the loop run, then try again), and as `produce`.
         """
-        if key is not None or timestamp is not None or type(value) is not bytes:
-            value, key, timestamp = _plain(value, key, timestamp)
+        if key is not None or timestamp is not None or headers or type(value) is not bytes:
+            value, key, headers, timestamp = _plain(value, key, headers, timestamp)
         offset = self.node.produce(topic, value, key, headers, timestamp)[1]
         if not self._tick_soon:
             self._poke()
@@ -179,9 +181,9 @@ class Agent:
         values: bytes only. partition: -1 lets the node choose for each slice. Returns how many were stored. Raises as
         `produce`.
         """
-        if ack not in ACKS:
-            raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
+        self._check_ack(topic, ack)
         everything = values if isinstance(values, list) else list(values)
+        self._check_all(topic, everything, partition)
         waits: deque[asyncio.Future[int]] = deque()
         at, size = 0, SLICE_RECORDS
         while at < len(everything):
@@ -206,6 +208,21 @@ class Agent:
         for wait in waits:
             await wait
         return len(everything)
+
+    def _check_ack(self, topic: str, ack: str) -> None:
+        if ack not in ACKS:
+            raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
+        if ack == "cloud" and (self.config.cloud_endpoint is None or self.node.log(topic).local):
+            raise UsageError(f"ack 'cloud' would wait for ever: {topic} never goes to a cloud from here; use durable")
+
+    def _check_all(self, topic: str, values: list[bytes], partition: int) -> None:
+        """Refuse what the log would refuse later, before any of it is stored."""
+        strange = set(map(type, values)) - {bytes}
+        if strange:
+            raise UsageError(f"produce_many takes bytes, not {strange.pop().__name__}")
+        most = self.node.log(topic, max(0, partition)).limits.batch_bytes - HEADER_BYTES - LENGTH_BYTES
+        if values and max(map(len, values)) > most:
+            raise UsageError(f"a record of {max(map(len, values))} bytes is too large for {topic}: at most {most} fit a batch")
 
     def node_buffered(self) -> int:
         """Bytes accepted and not yet durable, of the fullest log."""
@@ -335,9 +352,21 @@ def _ms(time: int | datetime) -> int:
     return int(time.timestamp() * 1000) if isinstance(time, datetime) else time
 
 
-def _plain(value: bytes | str, key: bytes | str | None, timestamp: int | datetime | None) -> tuple[bytes, bytes | None, int | None]:
-    if isinstance(value, str):
-        value = value.encode()
-    if isinstance(key, str):
-        key = key.encode()
-    return value, key, None if timestamp is None else _ms(timestamp)
+def _plain(
+    value: bytes | str, key: bytes | str | None, headers: Headers | None, timestamp: int | datetime | None
+) -> tuple[bytes, bytes | None, Headers | None, int | None]:
+    return (
+        _bytes("value", value),
+        None if key is None else _bytes("key", key),
+        [(name, _bytes("header", content)) for name, content in headers] if headers else None,
+        None if timestamp is None else _ms(timestamp),
+    )
+
+
+def _bytes(what: str, given: object) -> bytes:
+    """Raises UsageError for what is neither bytes nor text: a list of numbers, say, would be stored as something else."""
+    if isinstance(given, str):
+        return given.encode()
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return memoryview(given).tobytes()
+    raise UsageError(f"a {what} must be bytes or text, not {type(given).__name__}")

@@ -90,6 +90,8 @@ def parse(text: str, name: str = "edge.yaml") -> EdgeConfig:
         where = f"{name}:{mark.line + 1}" if mark else name
         problem = getattr(e, "problem", None) or getattr(e, "reason", None) or "cannot be read"
         raise ConfigFileError(f"{where}: not YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigFileError(f"{name}: nested too deeply") from None
     root: KeyPath = ()
     given = reader.value(node, root) if node is not None else {}
     if isinstance(given, dict) and set(given) == {"edge"}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,10 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. The agent holds the data directory, so a socket that is there already is a dead one's."""
         Path(self._path).unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._connected, self._path)
-        os.chmod(self._path, 0o600)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self._path)
+        os.chmod(self._path, 0o600)  # before anybody can connect
+        self._server = await asyncio.start_unix_server(self._connected, sock=listener)
 
     async def stop(self) -> None:
         if self._server is not None:

@@ -283,3 +283,27 @@ def test_health() -> None:
     assert "no connection to mqtt://h:1 for 79 s (no answer); 4 records wait" in health.report(120)["problems"]
     health.observe(120, {"state": "offline", "link": None}, [row(lost={"evicted": 3}, refused="definition")])
     assert health.report(120)["problems"] == ["t/0: 3 records lost: evicted", "t/0: the cloud refuses it: definition"]
+
+
+def test_what_is_not_bytes_is_refused_and_nothing_of_it_is_stored(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        for wrong in ([1, 2, 3], 7, None):
+            with pytest.raises(UsageError, match="bytes or text"):
+                await agent.produce("t", wrong)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="takes bytes, not str"):
+            await agent.produce_many("t", [b"a", "b"])  # type: ignore[list-item]
+        with pytest.raises(UsageError, match="too large"):
+            await agent.produce_many("t", [b"a"] * 5000 + [bytes(70_000)])
+        assert agent.node.log("t").next == 0
+        await agent.produce("t", memoryview(b"abcdefgh").cast("I"))  # type: ignore[arg-type]
+        assert await values(agent) == [b"abcdefgh"]
+
+    run(tmp_path, test)
+
+
+def test_an_ack_that_could_never_come_is_refused(tmp_path: Path) -> None:
+    async def test(agent: Agent) -> None:
+        with pytest.raises(UsageError, match="never goes to a cloud"):
+            await agent.produce("t", b"x", ack="cloud")
+
+    run(tmp_path, test)
