@@ -5,9 +5,11 @@ Rule: one line says where it listens and where it stores; SIGTERM and SIGINT end
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from streamline_core.errors import UsageError
 from streamline_host.broker_url import BrokerUrl
@@ -34,6 +36,19 @@ async def _serve(arguments: argparse.Namespace, path: Path) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    broken: list[BaseException] = []
+
+    def crash(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error of our own in a callback would leave a bridge that looks alive and does nothing: end it loudly."""
+        error = context.get("exception")
+        ours = error is not None and "handle" in context  # a callback of the loop; libraries leave their tasks' errors about
+        level = logging.ERROR if ours else logging.DEBUG
+        logging.getLogger("streamline.cloud").log(level, "%s", context.get("message"), exc_info=error)
+        if ours and error is not None:
+            broken.append(error)
+            ended.set()
+
+    loop.set_exception_handler(crash)
     broker = None
     if arguments.broker is None:
         host, port = parse_listen(arguments.listen or LISTEN)
@@ -58,8 +73,8 @@ async def _serve(arguments: argparse.Namespace, path: Path) -> int:
     finally:
         if broker is not None:
             await broker.stop()
-    print("streamline-cloud: ended", flush=True)
-    return 0
+    print("streamline-cloud: ended" + (" by an error of its own: %r" % broken[0] if broken else ""), flush=True)
+    return 1 if broken else 0
 
 
 def parse_listen(text: str) -> tuple[str, int]:

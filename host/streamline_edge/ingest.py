@@ -97,17 +97,22 @@ class Ingest:
                 log.error("message of %d bytes on %s refused: %s", len(payload), topic, e)
                 self._link.ack(delivery)
                 return
-        self._agent.durable(stream, offset, offset + 1).add_done_callback(lambda done: self._durable(done, delivery))
+        self._agent.durable(stream, offset, offset + 1).add_done_callback(
+            lambda done: self._durable(done, (topic, payload, delivery))
+        )
 
-    def _durable(self, done: asyncio.Future[int], delivery: int) -> None:
+    def _durable(self, done: asyncio.Future[int], message: tuple[str, bytes, int]) -> None:
         if done.cancelled():
             return
         error = done.exception()
         if error is None:
             self.stored += 1
-            self._link.ack(delivery)
+            self._link.ack(message[2])
         else:
-            log.error("not stored, the broker will send it again: %s", error)
+            # A broker repeats what was not acknowledged only to a new connection: so it is tried again here.
+            log.error("not stored, trying again: %s", error)
+            self._waiting.append(message)
+            self._arrived.set()
 
 
 def _key(rule: IngestRule, topic: str) -> bytes | None:

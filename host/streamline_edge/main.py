@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamline_core.errors import StreamlineError, UsageError
 
@@ -62,6 +62,18 @@ async def serve(config: EdgeConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    broken: list[BaseException] = []
+
+    def crash(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error of our own in a callback would leave an agent that looks alive and does nothing: end it loudly."""
+        error = context.get("exception")
+        ours = error is not None and "handle" in context  # a callback of the loop; libraries leave their tasks' errors about
+        log.log(logging.ERROR if ours else logging.DEBUG, "%s", context.get("message"), exc_info=error)
+        if ours and error is not None:
+            broken.append(error)
+            stop.set()
+
+    loop.set_exception_handler(crash)
     # A closed terminal is no reason to stop, and there is nothing to reload yet.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     service = Service(config)
@@ -71,3 +83,5 @@ async def serve(config: EdgeConfig) -> None:
         log.info("stopping")
     finally:
         await service.stop()
+    if broken:
+        raise StreamlineError(f"ended by an error of its own: {broken[0]!r}")
