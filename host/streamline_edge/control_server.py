@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 64
 IN_FLIGHT_MAX = 64  # produce requests of one connection that wait for the disk
+STREAMS_MAX = 16  # consumers of one connection
 RECORDS_MAX = 4096  # of one produce request
 
 
@@ -225,6 +226,8 @@ class _Connection:
         if header.get("time") is not None:
             start = self.agent.node.offset_at(topic, partition, _number(header, "time"))
         self.agent.node.consumer(topic, partition, start)  # a mistake is told before the stream begins
+        if len(self._streams) >= STREAMS_MAX:
+            raise UsageError(f"{STREAMS_MAX} consumers run on this connection; open another one")
         task = asyncio.create_task(self._stream(header.get("id"), topic, partition, start, follow))
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
