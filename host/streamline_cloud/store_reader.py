@@ -14,12 +14,12 @@ from streamline_core import cbor
 from streamline_core.codec import Codecs
 from streamline_core.errors import UsageError
 from streamline_core.record import Record
+from streamline_core.store_ops import loss_of
 from streamline_core.topic import DIRECTIONS, KINDS, definition_from_wire
 
 from .chunk_records import StoredChunk, chunk_records
 from .store_schema import lost_from, open_for_reading
 
-STORAGE = "storage"
 CHUNKS_PER_PAGE = 32
 CHUNK_COLUMNS = "c.id, s.origin, c.partition, s.epoch, c.cloud_offset, c.count, c.first, c.next, c.codec, c.raw_bytes, c.data"
 
@@ -256,8 +256,7 @@ def _ledger_row(row: tuple[Any, ...], held: tuple[int, int], gaps: dict[str, int
         fault = "chunks go up to offset %d, the watermark only to %d" % (held[1], next_)
     elif {cause: n for cause, n in lost.items() if n} != gaps:
         fault = "the watermark says lost %r, the gaps say %r" % (lost, gaps)
-    lost = {cause: n for cause, n in lost.items() if n}
-    if closed and pending:
-        lost[STORAGE] = lost.get(STORAGE, 0) + pending
+    lost = loss_of(next_, produced, {cause: n for cause, n in lost.items() if n}, bool(closed))
+    if closed:
         pending = 0
     return LedgerRow(node, topic, partition, epoch, produced, delivered, pending, lost, bool(closed), changed_ms, fault)

@@ -1,7 +1,8 @@
 """Credit: how many bytes a receiver allows to be under way to it, granted to all its streams from one pool.
 
-Rule: the sum of what is granted never exceeds the pool. A stream starts with one frame, doubles while it uses what it has, halves on loss,
-and gives all back when idle; so a fleet that reconnects does not collapse the broker.
+Rule: the sum of what is granted never exceeds the pool. A stream starts with one frame, doubles while it uses what it
+has, halves on loss, and gives all back when idle; so a fleet that reconnects does not collapse the broker. A sender that
+still holds what was taken back gets it again from the pool, or its frames are dropped and asked for again.
 """
 
 WINDOW_BYTES_MIN = 65536

@@ -101,11 +101,6 @@ class Log:
     def sealed(self) -> bool:
         return self.state.sealed_at >= 0
 
-    def lost_cause(self, offset: int) -> "str | None":
-        """Why the record at `offset` is lost; None if it is not, or if the other side has accounted for it."""
-        gap = self.state.gaps.at(offset)
-        return gap[2] if gap else None
-
     def gap_at(self, offset: int) -> "Gap | None":
         """The gap that holds `offset`. What lies below the oldest segment and was delivered once is ROLLED_BACK if asked for again."""
         gap = self.state.gaps.at(offset)

@@ -7,7 +7,7 @@ is taken becomes an op for the store, with the state that holds after it. Knows 
 from .batch import DENSE, body_is_whole, dense_lengths, parse_header, records, understood
 from .credit import Window
 from .errors import CorruptRecord, ProtocolError
-from .gaps import CAUSES, REFUSED, STORAGE
+from .gaps import CAUSES, REFUSED
 from .lineage import extend
 from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChanged, StreamState
 
@@ -195,11 +195,3 @@ class StreamReceiver:
         applied = self.applied
         lost = sorted(applied.lost.items())
         return self.handle, applied.next, lost, self.window.open(), resend, applied.lineage[-LINEAGE_SENT:]
-
-
-def loss_of(state: StreamState) -> "dict[str, int]":
-    """All that is lost of a stream, by cause, with what a closed epoch still owed."""
-    lost = dict(state.lost)
-    if state.closed and state.produced > state.next:
-        lost[STORAGE] = lost.get(STORAGE, 0) + state.produced - state.next
-    return lost

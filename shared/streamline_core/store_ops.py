@@ -5,6 +5,8 @@ ops of one commit in order and all together, assigns cloud offsets per (topic, p
 nothing that it reported as committed.
 """
 
+from .gaps import STORAGE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .stream import StreamId
@@ -30,6 +32,14 @@ class StreamState:
         twin.next, twin.produced, twin.closed = self.next, self.produced, self.closed
         twin.lost, twin.lineage = dict(self.lost), list(self.lineage)
         return twin
+
+
+def loss_of(next_: int, produced: int, lost: "dict[str, int]", closed: bool) -> "dict[str, int]":
+    """All that is lost of a stream, by cause: what a closed epoch still owed is lost by `storage`. Arguments as in StreamState."""
+    total = dict(lost)
+    if closed and produced > next_:
+        total[STORAGE] = total.get(STORAGE, 0) + produced - next_
+    return total
 
 
 class Op:

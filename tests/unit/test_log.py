@@ -119,7 +119,7 @@ def test_eviction_of_what_is_owed_is_a_gap_noted_before_the_file_goes():
     first = bench.segments()[0]
     assert log.evict_oldest() > 0 and log.first == 1
     assert first in bench.storage.files  # the note is not durable yet
-    assert log.lost_cause(0) == "evicted" and log.lost_cause(1) is None
+    assert log.gap_at(0) == (0, 1, "evicted") and log.gap_at(1) is None
     bench.settle(log)
     assert first not in bench.storage.files
     assert read_all(log)[1] == [(0, 1, "evicted")] and [r[0] for r in read_all(log)[0]] == [1, 2]
@@ -133,7 +133,7 @@ def test_eviction_of_what_the_cloud_has_is_no_loss():
     for _ in range(3):
         bench.write(log, [bytes(400)])
     log.state.acked = 2
-    assert log.evict_oldest() and log.evict_oldest() and log.lost_cause(0) is None
+    assert log.evict_oldest() and log.evict_oldest() and log.state.gaps.at(0) is None
     assert not log.evict_oldest() and log.first == 2  # never the one being written
     assert log.state.gaps.rows == []
 

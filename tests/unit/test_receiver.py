@@ -6,8 +6,8 @@ from streamline_core.batch import batches, records
 from streamline_core.codec import NONE
 from streamline_core.credit import CreditPool
 from streamline_core.errors import ProtocolError
-from streamline_core.receiver import StreamReceiver, loss_of
-from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamState
+from streamline_core.receiver import StreamReceiver
+from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamState, loss_of
 from streamline_core.stream import StreamId
 
 
@@ -96,7 +96,7 @@ def test_have_and_close():
     assert receiver.on_have(10, 0).state.produced == 10 and receiver.on_have(10, 0) is None
     raises(ProtocolError, receiver.on_have, (1 << 64) - 1, 0)
     state = receiver.close().state
-    assert state.closed and loss_of(state) == {"storage": 10} and receiver.close() is None
+    assert state.closed and loss_of(state.next, state.produced, state.lost, state.closed) == {"storage": 10} and receiver.close() is None
     assert not receiver.on_have(10, 0).state.closed
 
 
