@@ -40,7 +40,7 @@ class Filler:
         base -= overlap
         raw = b""
         for values in batches:
-            raw += b"".join(dense_batch(values, [len(v) for v in values], base, 7, FixedClock(), 0, 0))
+            raw += b"".join(dense_batch(values, [len(v) for v in values], base, 7, FixedClock(), 0, 0, 0))
             base += len(values)
         self.state.next = base
         self.state.lineage = [(7, 0)]
@@ -49,7 +49,7 @@ class Filler:
         return ChunkReceived(self.stream, self.state.copy(), first, base, base - first, codec.id, len(raw), data)
 
     def control(self) -> ChunkReceived:
-        raw = b"".join(control_batch(b"note", self.state.next, 7, FixedClock()))
+        raw = b"".join(control_batch(b"note", self.state.next, 7, FixedClock(), 0))
         self.state.next += 1
         self._produced()
         first = self.state.next - 1

@@ -90,9 +90,10 @@ class FileStorage:
         except OSError as failed:
             error = failed
         self._close(self._readers, name)  # on littlefs an open file sees what was there when it was opened
-        return self._ticket_for(error)
+        return self.ticket_for(error)
 
-    def _ticket_for(self, error):
+    def ticket_for(self, error):
+        """A ticket that `completed` hands out with this error (or None). There is one sequence of them, for a storage on top as well."""
         self._ticket += 1
         self._done.append((self._ticket, error))
         return self._ticket
@@ -112,7 +113,7 @@ class FileStorage:
                 file.flush()
         except OSError as failed:
             error = failed
-        return self._ticket_for(error)
+        return self.ticket_for(error)
 
     def read_into(self, name, offset, buf):
         if name in self._dirty:  # only a fork reads what is not synced; littlefs shows it to nobody before
@@ -175,6 +176,8 @@ def _lock(folder):
     process, however that ends. The name is the folder's device and inode, so that two paths to one folder are one.
     """
     stat = os.stat(folder)
+    if not stat[1]:
+        return None  # no inodes (littlefs on a block device of this process): nobody else can have it mounted
     try:
         lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except (AttributeError, OSError):

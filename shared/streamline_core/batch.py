@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
     from .ports import Buffer
 
-HEADER_BYTES = 60
+HEADER_BYTES = 64
 BATCH_BYTES_MAX = 65408  # with a frame's header and a seal's it fits the largest frame, 64 KB, even if it does not compress
 SPAN_MAX = (1 << 30) - 1
+BEHIND_MAX = (1 << 32) - 1
 
 MAGIC = 0xB15E
+MAGIC_BYTES = b"\x5e\xb1"
 VERSION = 1
 DENSE = 1  # body = `count` lengths of 16 bits, then the values; one time for all
 UNTRUSTED = 2  # stamped by a clock that nobody had set
 CONTROL = 4  # no records: a CBOR note that takes one offset (span 1, count 0)
 KNOWN_FLAGS = DENSE | UNTRUSTED | CONTROL
 
-_HEADER = "<HBBIIIQQIQQII"
+_HEADER = "<HBBIIIQQIQQIII"
+_CRC_AT = HEADER_BYTES - 4
 
 
 class Header:
@@ -35,7 +38,8 @@ class Header:
 
     base: first offset. count: records in it. span: offsets it covers; span - count were dropped by compaction as superseded (or are
     the batch's own, for a control batch). hlc: of the first record. term: the opening of the log that wrote it. producer,
-    sequence: of its first record, 0 where the producer has no id. length: bytes, header included.
+    sequence: of its first record, 0 where the producer has no id. behind: the offsets just below base that were not durable yet when
+    it was written; all further below were. length: bytes, header included.
     """
 
     def __init__(self, fields: "tuple[int, ...]") -> None:
@@ -48,7 +52,8 @@ class Header:
         self.term = fields[8]
         self.producer = fields[9]
         self.sequence = fields[10]
-        self.body_crc = fields[11]
+        self.behind = fields[11]
+        self.body_crc = fields[12]
 
     @property
     def next(self) -> int:
@@ -73,14 +78,16 @@ def pack_header(
     term: int,
     producer: int,
     sequence: int,
+    behind: int,
     body_bytes: int,
     body_crc: int,
 ) -> None:
-    """Write the 60 bytes of a header to the start of `buf`."""
+    """Write the 64 bytes of a header to the start of `buf`. The arguments are those of Header."""
     struct.pack_into(
-        _HEADER, buf, 0, MAGIC, VERSION, flags, HEADER_BYTES + body_bytes, count, span, base, hlc, term, producer, sequence, body_crc, 0
-    )
-    struct.pack_into("<I", buf, 56, binascii.crc32(memoryview(buf)[:56]))
+        _HEADER, buf, 0, MAGIC, VERSION, flags, HEADER_BYTES + body_bytes, count, span, base, hlc, term, producer, sequence,
+        min(behind, BEHIND_MAX), body_crc, 0,
+    )  # fmt: skip
+    struct.pack_into("<I", buf, _CRC_AT, binascii.crc32(memoryview(buf)[:_CRC_AT]))
 
 
 def parse_header(data: "Buffer", at: int = 0) -> "Header | None":
@@ -89,7 +96,7 @@ def parse_header(data: "Buffer", at: int = 0) -> "Header | None":
     if len(data) - at < HEADER_BYTES or data[at] != 0x5E or data[at + 1] != 0xB1:
         return None
     fields = struct.unpack_from(_HEADER, data, at)
-    if binascii.crc32(memoryview(data)[at : at + 56]) != fields[12]:
+    if binascii.crc32(memoryview(data)[at : at + _CRC_AT]) != fields[13]:
         return None
     header = Header(fields)
     header.flags |= 0 if fields[1] == VERSION else 0x100

@@ -112,34 +112,41 @@ class BatchBuilder:
         self.count += 1
         return True
 
-    def take(self, base: int, term: int) -> "tuple[memoryview, memoryview]":
-        """Close the batch: (header and lengths, the rest), valid until the next record is added."""
+    def take(self, base: int, term: int, behind: int) -> "tuple[memoryview, memoryview]":
+        """Close the batch: (header and lengths, the rest), valid until the next record is added. The arguments are those of Header."""
         head_bytes = HEADER_BYTES + (2 * self.count if self.flags & DENSE else 0)
         head, body = memoryview(self._head)[:head_bytes], memoryview(self._body)[: self._at]
         crc = binascii.crc32(body, binascii.crc32(head[HEADER_BYTES:]))
         body_bytes = head_bytes - HEADER_BYTES + self._at
         pack_header(
-            self._head, self.flags, self.count, self.count, base, self.hlc, term, self.producer, self.sequence, body_bytes, crc
+            self._head, self.flags, self.count, self.count, base, self.hlc, term, self.producer, self.sequence, behind, body_bytes, crc
         )
         self.count = 0
         return head, body
 
 
 def dense_batch(
-    values: "Sequence[bytes]", lengths: "Sequence[int]", base: int, term: int, clock: "HybridClock", producer: int, sequence: int
+    values: "Sequence[bytes]",
+    lengths: "Sequence[int]",
+    base: int,
+    term: int,
+    clock: "HybridClock",
+    producer: int,
+    sequence: int,
+    behind: int,
 ) -> "tuple[bytearray, bytes]":
     """A whole dense batch at once, (header, body): one join, nothing per record."""
     body = b"".join([struct.pack("<%dH" % len(lengths), *lengths)] + list(values))
     head = bytearray(HEADER_BYTES)
     flags = DENSE if clock.trusted else DENSE | UNTRUSTED
     n = len(lengths)
-    pack_header(head, flags, n, n, base, clock.stamp(), term, producer, sequence, len(body), binascii.crc32(body))
+    pack_header(head, flags, n, n, base, clock.stamp(), term, producer, sequence, behind, len(body), binascii.crc32(body))
     return head, body
 
 
-def control_batch(note: bytes, base: int, term: int, clock: "HybridClock") -> "tuple[bytearray, bytes]":
+def control_batch(note: bytes, base: int, term: int, clock: "HybridClock", behind: int) -> "tuple[bytearray, bytes]":
     """A batch without records that takes one offset and carries `note` (CBOR)."""
     head = bytearray(HEADER_BYTES)
     flags = CONTROL if clock.trusted else CONTROL | UNTRUSTED
-    pack_header(head, flags, 0, 1, base, clock.stamp(), term, 0, 0, len(note), binascii.crc32(note))
+    pack_header(head, flags, 0, 1, base, clock.stamp(), term, 0, 0, behind, len(note), binascii.crc32(note))
     return head, note

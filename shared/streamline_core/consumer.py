@@ -3,7 +3,7 @@
 Rule: only what is durable is shown; what is gone is shown as a gap, never skipped in silence. Knows nothing of sessions.
 """
 
-from .batch import batches, parse_header, records, understood
+from .batch import HEADER_BYTES, batches, parse_header, records, understood
 from .errors import CorruptRecord
 from .gaps import CORRUPT
 from .log_reader import LogReader
@@ -77,7 +77,7 @@ def offset_at(log: "Log", time_ms: int) -> int:
     """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was. Where
     headers have rotted, rather an earlier one than a later one."""
     storage, bases = log.storage, log.bases
-    buf = bytearray(60)
+    buf = bytearray(HEADER_BYTES)
     low, high = 0, len(bases)
     while low < high:  # the last segment that begins before that time
         middle = (low + high) // 2

@@ -15,11 +15,14 @@ class CreditPool:
     def __init__(self, total: int) -> None:
         self.total = total
         self.granted = 0
+        self.short = False  # whether somebody got less than he asked for, since its owner last looked
 
     def take(self, wanted: int) -> int:
         """As much of `wanted` as there is."""
         n = max(0, min(wanted, self.total - self.granted))
         self.granted += n
+        if n < wanted:
+            self.short = True
         return n
 
     def give(self, n: int) -> None:

@@ -21,6 +21,10 @@ class DurableMark:
         self._syncs: "list[list[int]]" = []  # [ticket (0: done), what is durable then, bytes], in the order of writing
         self._stored: "list[tuple[int, int, int, int]]" = []  # (producer, sequence, offset, count) above the mark
 
+    def restart(self, offset: int, asked: int) -> None:
+        """A walk has found what is there: safe below `offset`, with syncs to come up to `asked`. What it met of producers stays noted."""
+        self.offset, self.asked = offset, asked
+
     def wrote(self, size: int) -> None:
         """`size` bytes were handed to the storage."""
         self.unsynced_bytes += size
@@ -42,9 +46,14 @@ class DurableMark:
         return len(self._syncs) > 0
 
     @property
-    def settled(self) -> bool:
-        """Whether every sync that was asked for is done."""
-        return all([not row[0] for row in self._syncs])
+    def reached(self) -> int:
+        """Where `advance` would move the mark."""
+        offset = self.offset
+        for row in self._syncs:
+            if row[0]:
+                break
+            offset = row[1]
+        return offset
 
     def owns(self, ticket: int) -> bool:
         return any([row[0] == ticket for row in self._syncs])

@@ -44,12 +44,12 @@ _LINEAGE = [("u", "u")]
 _SHAPES = {
     HELLO: _GREETING,  # version, node, role, nonce, storage id, codecs, largest frame, largest raw, sealings, software
     WELCOME: _GREETING + ("b", "n"),  # …, the HELLO's nonce, wall clock in ms
-    HAVE: ("u", [("u", "u", "u", "u", "s", "u", "s", "u", "x", _LINEAGE, "x")]),
+    HAVE: ("u", [("u", "u", "u", "u", "s", "u", "s", "u", "x", _LINEAGE, "x", "?")]),
     # number, [handle, first, next, sent, topic, partition, origin, epoch, definition, lineage, epochs its origin still
-    # holds (null from a carrier, who cannot know)]
-    WANT: ("u", "u", [("u", "u", [("s", "u")], "u", "?", _LINEAGE)]),
-    # number, number of the last HAVE, [handle, next, [cause, lost], limit, resend, lineage]
-    GAP: ("u", "u", "u", "s"),  # handle, first, next, cause
+    # holds (null from a carrier, who cannot know), sealed: the epoch ends at next]
+    WANT: ("u", "u", [("u", "u", [("s", "u")], "u", "?", _LINEAGE, "u")]),
+    # number, number of the last HAVE, [handle, next, [cause, lost], limit, resend, lineage, produced]
+    GAP: ("u", "u", "u", "s", "u"),  # handle, first, next, cause, term that wrote the last of them (0: not known)
     ERROR: ("s", "s", "u", "n"),  # code, text, stay away for ms, handle
     BYE: ("s", "u"),  # text, stay away for ms
 }

@@ -62,6 +62,10 @@ class Gaps:
                 lost[cause] = lost.get(cause, 0) + n
         return lost
 
+    def forget_above(self, offset: int) -> None:
+        """Drop what lies at or above `offset`: it was moved elsewhere."""
+        self.rows = [(row[0], min(row[1], offset), row[2]) for row in self.rows if row[0] < offset]
+
     def forget_below(self, offset: int) -> None:
         """Drop the gaps that lie wholly below `offset`: the other side has accounted for them."""
         self.rows = [row for row in self.rows if row[1] > offset]

@@ -7,7 +7,7 @@ greeting. Knows nothing of MQTT or SQL.
 
 from . import VERSION, frames
 from .backoff import jitter
-from .credit import CreditPool
+from .credit import WINDOW_BYTES_MIN, CreditPool
 from .errors import ProtocolError, UsageError
 from .frames import ERROR, HELLO
 from .hub_node import SWAP_MS, SWAPS_MAX, NodeAtHub
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .codec import Codecs
     from .frames import Frame
     from .ports import Clock, Entropy, Store
-    from .sender import StreamSender
+    from .sender import Parting, StreamSender
     from .store_ops import Op
     from .topic import TopicDefinition
 
@@ -32,6 +32,7 @@ COMMIT_BYTES_MAX = 8 << 20  # of one transaction, so that a slow disk still conf
 COMMIT_RETRY_MS = 1000
 ERROR_INTERVAL_MS = 1000  # at most one ERROR to a node in that time
 IDLE_MS = 10000  # after which a stream's credit goes back to the pool
+SHORT_MS = 200  # how often those who have nothing to send are looked for, while others get no credit
 RESTART_AWAY_MS = 1000
 VERSION_REFUSED = "version"
 VERSION_AWAY_MS = 60000
@@ -215,7 +216,7 @@ class Hub:
     def opened(self, session: Session) -> None:
         pass  # the switch has seen to it
 
-    def forked(self, session: Session, sender: "StreamSender", at: int) -> None:
+    def forked(self, session: Session, sender: "StreamSender", parting: "Parting") -> None:
         pass  # a hub of this build offers nothing
 
     def ended(self, session: Session, code: str, text: str, away_ms: int) -> None:
@@ -227,7 +228,7 @@ class Hub:
 
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
         """A HAVE names a stream that this session has not seen."""
-        handle, _, _, _, topic, partition, origin, epoch, definition, _, held = row
+        handle, _, _, _, topic, partition, origin, epoch, definition, _, held, _ = row
         if handle > HANDLE_MAX or (held is not None and not isinstance(held, list)):
             raise ProtocolError("a HAVE of handle %d" % handle)
         peer = session.peer
@@ -354,19 +355,30 @@ class Hub:
                 self._commit()
             else:
                 waiting.append(self._retry_at_ms)
-        if now_ms - self._swept_ms >= IDLE_MS:
+        interval_ms = SHORT_MS if self._pool.short else IDLE_MS
+        if now_ms - self._swept_ms >= interval_ms:
             self._swept_ms = now_ms
             self._sweep(now_ms)
         if self._pool.granted:
-            waiting.append(self._swept_ms + IDLE_MS)
+            waiting.append(self._swept_ms + (SHORT_MS if self._pool.short else IDLE_MS))
         return min(waiting) if waiting else -1
 
     def _sweep(self, now_ms: int) -> None:
-        """Credit that nobody uses goes back to the pool."""
+        """Credit that nobody uses goes back to the pool, at once if somebody got none; and who got none is asked again."""
+        short, self._pool.short = self._pool.short, False
+        starved = []
         for key in sorted(self._receivers):
             receiver = self._receivers[key]
-            if receiver.window.size and receiver.settled and now_ms - receiver.last_data_ms >= IDLE_MS:
-                receiver.window.close()
+            if receiver.window.size:
+                if receiver.settled and (now_ms - receiver.last_data_ms >= IDLE_MS or (short and not receiver.pending)):
+                    receiver.window.close()
+            elif short and receiver.pending:
+                starved.append(receiver)
+        for receiver in starved[: (self._pool.total - self._pool.granted) // WINDOW_BYTES_MIN]:
+            node = self.nodes.get(receiver.stream.origin)
+            if node is not None and node.current is not None:
+                node.current.want(receiver)
+                self._wants_to_send(node.node)
 
     def status(self) -> "dict[str, Any]":
         """JSON-able: counters, credit, and for each node its session, its storage id and whether two devices seem to share its name."""

@@ -4,6 +4,7 @@ Rule: a term is a random number drawn at one opening of one log, and within a te
 name the same term for an offset hold the same content up to it. Knows nothing of logs or frames.
 """
 
+UNKNOWN_TERM = 0  # no opening draws it
 ENTRIES_MAX = 32  # kept and sent; older ones matter only to a side that was away for that many openings
 
 TYPE_CHECKING = False
@@ -27,7 +28,19 @@ def extend(lineage: "Lineage", term: int, first: int) -> bool:
     return True
 
 
-def term_at(lineage: "Sequence[tuple[int, int]]", offset: int) -> int:
+def insert(lineage: "Lineage", term: int, first: int) -> None:
+    """As `extend`, but keeps what is known of offsets above `first`: a receiver hears of terms before it gets what they wrote."""
+    if term_at(lineage, first) == term:
+        return
+    at = 0
+    while at < len(lineage) and lineage[at][1] <= first:
+        at += 1
+    lineage.insert(at, (term, first))
+    if len(lineage) > ENTRIES_MAX:
+        del lineage[0]
+
+
+def term_at(lineage: "Sequence[Sequence[int]]", offset: int) -> int:
     """The term that wrote `offset`; 0 where the lineage does not reach back so far."""
     found = 0
     for term, first in lineage:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
-    from .sender import StreamSender
+    from .sender import Parting, StreamSender
     from .session import Identity
     from .store_ops import Op
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         """What the link asks of its node."""
 
         def hub_opened(self, session: "Session") -> None: ...
-        def forked(self, log: "Log", at: int) -> None: ...
+        def forked(self, log: "Log", parting: "Parting") -> None: ...
         def offers(self) -> "list[Log]": ...
 
 
@@ -237,8 +237,8 @@ class Link:
         self._drop("%s: %s" % (code, text) if text else code)
         self._greet_at_ms = self._now() + away_ms + self._backoff.wait_ms()
 
-    def forked(self, session: Session, sender: "StreamSender", at: int) -> None:
-        self._owner.forked(sender.log, at)
+    def forked(self, session: Session, sender: "StreamSender", parting: "Parting") -> None:
+        self._owner.forked(sender.log, parting)
 
     def offered(self, session: Session, row: object) -> "StreamReceiver | None":
         # This build's nodes only send; a hub that offers something is answered, not ignored.

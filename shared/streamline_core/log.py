@@ -45,6 +45,7 @@ class Log:
         self.clock = clock
         self.state = LogState(storage, self.folder, limits.producers_max)
         self.successor: "Log | None" = None
+        self.ends_at = -1  # where the epoch ended, -1 while it is open; durable when state.sealed_at says the same
         self.saved = False  # whether there was a saved state when it was opened
         self.held = False  # a successor whose predecessor's seal is not durable: so nothing here is
         self.total_bytes = 0
@@ -85,7 +86,13 @@ class Log:
 
     @property
     def acked(self) -> int:
-        return self.state.acked
+        """Below it the other side has everything of this log, or knows that it is lost."""
+        return min(self.state.acked, self.ends_at) if self.sealed else self.state.acked
+
+    @property
+    def owed_to(self) -> int:
+        """What the other side has to account for: all that is durable, and of a sealed epoch all that it was ever told of."""
+        return max(self.durable, self.state.reported) if self.sealed else self.durable
 
     @property
     def buffered_bytes(self) -> int:
@@ -99,7 +106,12 @@ class Log:
 
     @property
     def sealed(self) -> bool:
-        return self.state.sealed_at >= 0
+        return self.ends_at >= 0
+
+    @property
+    def forking(self) -> bool:
+        """It ends, and its seal waits until its successor is durable."""
+        return self.state.sealed_at < self.ends_at
 
     def gap_at(self, offset: int) -> "Gap | None":
         """The gap that holds `offset`. What lies below the oldest segment and was delivered once is ROLLED_BACK if asked for again."""
@@ -114,9 +126,9 @@ class Log:
 
     def moved(self, offset: int) -> "tuple[Log, int] | None":
         """Where a fork has moved an offset of this sealed log to; None if it stayed here."""
-        if self.successor is None or offset < self.state.sealed_at:
+        if self.successor is None or offset < self.ends_at:
             return None
-        return self.successor, offset - self.state.sealed_at
+        return self.successor, offset - self.ends_at
 
     # Appending
 
@@ -178,7 +190,11 @@ class Log:
             return self.next
         if max(lengths) + 2 > room:
             raise self._too_large(max(lengths))
-        self._check_room(sum(lengths))
+        total = sum(lengths) + 2 * len(lengths)
+        self._check_room(total)
+        # More than a batch must not end half-way. One batch is not worth asking: on a board that may mean to look at every block.
+        if total > room and total + HEADER_BYTES * (2 + total // room) > self.storage.free_bytes():
+            raise StorageFull("%s: no room for %d bytes" % (self.folder, total))
         self.cut()
         first, at = self.written, 0
         while at < len(lengths):
@@ -189,7 +205,7 @@ class Log:
                 if size <= room:
                     break
                 n = max(1, min(n - 1, n * room // size))
-            head, body = dense_batch(values[at : at + n], part, self.written, self.term, self.clock, producer, sequence + at)
+            head, body = dense_batch(values[at : at + n], part, self.written, self.term, self.clock, producer, sequence + at, self._behind)
             self._write(head, body, n)
             if producer:
                 self.note_stored(producer, sequence + at, first + at, n)
@@ -199,7 +215,7 @@ class Log:
     def append_mark(self, note: bytes) -> int:
         """Append a control batch; returns its offset."""
         self.cut()
-        head, body = control_batch(note, self.written, self.term, self.clock)
+        head, body = control_batch(note, self.written, self.term, self.clock, self._behind)
         self._write(head, body, 1)
         return self.written - 1
 
@@ -208,7 +224,7 @@ class Log:
         head = bytearray(HEADER_BYTES)
         pack_header(
             head, header.flags, header.count, header.span, self.written, header.hlc, self.term, header.producer, header.sequence,
-            len(body), header.body_crc,
+            self._behind, len(body), header.body_crc,
         )  # fmt: skip
         base = self.written
         self._write(head, body, header.span)
@@ -235,12 +251,17 @@ class Log:
         durable yet and are synced now."""
         self.written = written
         self.total_bytes = sum(self.sizes)
-        self.durable = self.bases[walked] if self.bases else written
-        self._mark = DurableMark(self.durable)
+        durable = self.bases[walked] if self.bases else written
+        self.durable = min(durable, self.ends_at) if self.sealed else durable
+        self._mark.restart(durable, written)
         for i in range(walked, len(self.bases)):
             ticket = self.storage.sync(segment_name(self.folder, self.bases[i]))
             self._mark.asked_for(ticket, self.bases[i + 1] if i + 1 < len(self.bases) else written)
-        self._mark.asked = written
+
+    @property
+    def _behind(self) -> int:
+        """Offsets written and not durable: what a batch says of those before it, so that recovery can tell a torn tail from rot."""
+        return self.written - self._mark.offset
 
     def _too_large(self, size: int) -> UsageError:
         return UsageError(
@@ -253,7 +274,7 @@ class Log:
         count = self._builder.count
         if count:
             builder, base = self._builder, self.written
-            head, body = builder.take(base, self.term)
+            head, body = builder.take(base, self.term, self._behind)
             self._write(head, body, count)
             if builder.producer:
                 self._mark.stored(builder.producer, builder.sequence, base, count)
@@ -340,15 +361,14 @@ class Log:
             before = self._mark.offset
             self._mark.advance(self.state.producers)
             if self._mark.offset != before:
-                self.durable = min(self._mark.offset, self.state.sealed_at) if self.sealed else self._mark.offset
+                self.durable = min(self._mark.offset, self.ends_at) if self.sealed else self._mark.offset
         if self._head_open and self.state.checkpoint < self.bases[-1] <= self.durable:
             self.state.checkpoint = self.bases[-1]
             self.save_state(self.clock.monotonic_ms())
 
-    @property
-    def settled_to_storage(self) -> bool:
-        """All that was written is synced, whether or not it is held."""
-        return self._mark.settled and self._mark.asked >= self.written
+    def is_synced(self, offset: int) -> bool:
+        """Whether all below `offset` is synced, whether or not it is held."""
+        return self._mark.reached >= offset
 
     def release(self) -> None:
         """Its predecessor's seal is durable: so is what it holds."""
@@ -358,6 +378,38 @@ class Log:
     def idle(self) -> bool:
         """Nothing buffered, nothing under way."""
         return not self._mark.waiting and not self._builder.count and not self.state.slots.ticket and self._mark.asked >= self.written
+
+    # Ending
+
+    def end(self, at: int, successor: "Log") -> None:
+        """A fork has moved all from `at` on to `successor`: nothing above it is offered any more."""
+        self.ends_at = at
+        self.durable = min(self.durable, at)
+        self.successor = successor
+
+    def go_on(self) -> None:
+        """Undo `end`: the fork has failed."""
+        self.ends_at = -1
+        self.durable = self._mark.offset
+        self.successor = None
+
+    def seal(self, acked: int, reported: int, lost: "dict[str, int]") -> int:
+        """Note for good that the epoch has ended, and what the other side has of it (as in LogState). Returns the version of the
+        state to wait for."""
+        state = self.state
+        state.sealed_at = self.ends_at
+        state.acked, state.lost = acked, lost
+        state.reported = max(state.reported, reported)
+        state.gaps.forget_above(self.ends_at)
+        return self.save_state(self.clock.monotonic_ms())
+
+    def drop_beyond_seal(self) -> None:
+        """The seal is durable: segments of what was moved are given back."""
+        while self.bases and self.bases[-1] >= self.ends_at:
+            self.total_bytes -= self.sizes.pop()
+            self.storage.remove(segment_name(self.folder, self.bases.pop()))
+        self.written = min(self.written, self.ends_at)
+        self._head_open = False
 
     # Giving back
 
@@ -375,7 +427,7 @@ class Log:
 
     def evict_oldest(self) -> int:
         """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the
-        other side does not have becomes a gap, and the file goes only when that note is durable."""
+        other side does not have becomes a gap, and the file goes only when it is durably noted that it may be missing."""
         if not self.can_evict:
             return 0
         base, size = self.bases[0], self.sizes[0]
@@ -385,8 +437,9 @@ class Log:
         name = segment_name(self.folder, base)
         if end > self.state.acked:
             self.state.gaps.add(max(base, self.state.acked), end, EVICTED)
-        elif self.bases:
-            self.storage.remove(name)
+        elif end <= self.state.checkpoint:
+            self._removals.append((self.state.slots.version, name))
+            self._remove_noted()
             return size
         self.state.checkpoint = max(self.state.checkpoint, end)
         self._removals.append((self.state.save(), name))

@@ -24,7 +24,9 @@ class LogState:
     """sealed_at: where the epoch ended, -1 while it is open. checkpoint: segments with a base below it were walked
     and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as
     lost, by cause. ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of
-    local reading. reported: the other side's watermark was once this high (a restored hub asks again for less)."""
+    local reading. provisional: its predecessor may not be sealed yet, and then it does not count. reported: the other
+    side's watermark was once this high (a restored hub asks again for less); of a sealed epoch, the highest end that
+    it knows of: what lies above sealed_at was on a disk that is gone."""
 
     def __init__(self, storage: "Storage", folder: str, producers_max: int) -> None:
         self.slots = Slots(storage, folder + "/state")
@@ -33,6 +35,7 @@ class LogState:
         self.acked = 0
         self.reported = 0
         self.ordinal = 0
+        self.provisional = False
         self.lost: "dict[str, int]" = {}
         self.lineage: "Lineage" = []
         self.gaps = Gaps()
@@ -49,7 +52,9 @@ class LogState:
             return False
         if not isinstance(row, list) or len(row) != 10 or row[0] != _VERSION:
             return False
-        self.sealed_at, self.checkpoint, self.acked, self.reported, self.ordinal = row[1:6]
+        self.sealed_at, self.checkpoint, self.acked, self.reported, ordinal = row[1:6]
+        self.provisional = ordinal < 0
+        self.ordinal = -1 - ordinal if ordinal < 0 else ordinal
         self.lost = {cause: n for cause, n in row[6]}
         self.lineage = [(term, first) for term, first in row[7]]
         for first, next_, cause in row[8]:
@@ -65,7 +70,7 @@ class LogState:
             self.checkpoint,
             self.acked,
             self.reported,
-            self.ordinal,
+            -1 - self.ordinal if self.provisional else self.ordinal,
             sorted(self.lost.items()),
             self.lineage,
             self.gaps.rows[:GAPS_SAVED_MAX],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .config import EdgeConfig
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Storage
+    from .sender import Parting
     from .session import Session
 
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
@@ -216,8 +217,10 @@ class Node:
         now_ms = self.clock.monotonic_ms()
         deadlines = []
         for partition in self._all():
-            partition.tick()
-            for log in partition.logs():
+            successor = partition.tick()
+            if successor is not None:
+                self._the_link().offer(successor)
+            for log in partition.all_logs():
                 if log.failure is not None:
                     deadlines.append(self._reopen(log, now_ms))
                 try:
@@ -250,7 +253,7 @@ class Node:
         if ticket == self._slots.ticket:
             self._slots.synced(error)
             return
-        for log in self.logs():
+        for log in [log for partition in self._all() for log in partition.all_logs()]:
             if log.owns(ticket):
                 log.synced(ticket, error)
                 return
@@ -333,14 +336,8 @@ class Node:
         return self.link
 
     def offers(self) -> "list[Log]":
-        """What a new session offers: every open log that is not local, and sealed ones that still owe something."""
-        found = []
-        for partition in self._all():
-            if not partition.local:
-                for log in partition.logs():
-                    if not log.sealed or log.state.acked < log.state.sealed_at:  # not `durable`: just opened, that is still below
-                        found.append(log)
-        return found
+        """What a new session offers: every log that is not local. Sealed ones, too: a hub that was restored may need them again."""
+        return [log for partition in self._all() if not partition.local for log in partition.logs() if not log.held]
 
     def hub_opened(self, session: "Session") -> None:
         """A WELCOME came: it may tell the time to a node that has none."""
@@ -355,16 +352,14 @@ class Node:
                         except StorageFull:
                             pass  # the log notes its own failure; without the mark these stamps stay untrusted, as they are
 
-    def forked(self, log: "Log", at: int) -> None:
-        """The hub holds other content of `log` from `at` on (a restored disk, a cloned card, a rotten tail)."""
+    def forked(self, log: "Log", parting: "Parting") -> None:
+        """The hub holds, or was promised, other content of `log` (a restored disk, a cloned card, a rotten tail)."""
         for partition in self._all():
             if partition.current is log:
                 try:
-                    successor = partition.fork(log, at)
+                    partition.fork(log, parting)
                 except (StorageFull, OSError):
                     return  # nothing has changed; the hub's next WANT finds it again
-                if successor is not None:
-                    self._the_link().offer(successor)
 
     # What it says of itself
 

@@ -6,6 +6,7 @@ Knows nothing of greetings or of what the other side answers.
 
 from . import frames
 from .codec import NONE
+from .lineage import term_at
 from .sender import StreamSender
 
 TYPE_CHECKING = False
@@ -90,7 +91,8 @@ class Outlet:
             if piece is None:
                 return None
             if piece.cause:
-                return frames.encode(frames.GAP, session, (sender.handle, piece.first, piece.next, piece.cause))
+                term = term_at(sender.log.state.lineage, piece.next - 1)
+                return frames.encode(frames.GAP, session, (sender.handle, piece.first, piece.next, piece.cause, term))
             raw = view[: piece.bytes]
             codec = self._codec
             payload = codec.compress(raw)

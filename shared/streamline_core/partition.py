@@ -4,7 +4,9 @@ Rule: at most one epoch is open. A fork seals it where the receiver holds other 
 one is durable, and so nothing of it leaves, before the seal is. Knows nothing of sessions.
 """
 
+from .errors import StorageFull
 from .recovery import fork, open_log, random_u32
+from .segments import list_segments, segment_name
 from .stream import StreamId
 
 TYPE_CHECKING = False
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .log_limits import LogLimits
     from .ports import Entropy, Storage
+    from .sender import Parting
     from .topic import TopicDefinition
 
 
@@ -40,8 +43,7 @@ class Partition:
         self._entropy = entropy
         self.local = definition.direction == "local"
         self.sealed: "list[Log]" = []
-        self._forking: "tuple[Log, int, int] | None" = None  # (old log, where to seal it, version of the successor's state)
-        self._sealing = 0  # version of the old log's state that holds the seal
+        self._forking: "_Fork | None" = None
         self.current = self._open_all()
 
     def _open(self, epoch: int) -> "Log":
@@ -52,38 +54,50 @@ class Partition:
 
     def _open_all(self) -> "Log":
         folder = "%s-%d" % (self.topic, self.number)
-        logs = []
+        found: "list[tuple[int, bool, int, Log]]" = []
         for name in self._storage.list(folder):
             origin, _, epoch = name.rpartition("-")
             if origin == self._origin and len(epoch) == 8 and all([c in "0123456789abcdef" for c in epoch]):
                 log = self._open(int(epoch, 16))
-                # No saved state: a first epoch cut off at its birth has nothing durable either, nor has an unfinished successor.
-                logs.append((log.state.ordinal, log.saved, log))
-        ordered = sorted([(ordinal, not saved, i) for i, (ordinal, saved, _) in enumerate(logs)])
+                if log.saved or log.bases:
+                    found.append((log.state.ordinal, not log.saved, len(found), log))
+                else:
+                    self._discard(log)  # cut off at its birth, or in the middle of being removed
+        found.sort(key=lambda row: row[:3])
         unsealed = []
-        for _, _, i in ordered:
-            log = logs[i][2]
+        for row in found:
+            log = row[3]
             if log.sealed:
                 self.sealed.append(log)
             else:
                 unsealed.append(log)
         current = unsealed[0] if unsealed else self._create(len(self.sealed))
         for log in unsealed[1:]:
-            if log.state.reported:  # the hub had some of it, so the fork was complete: it is the older one's state that has rotted
-                current.state.sealed_at = current.written
+            if log.state.provisional:
+                self._discard(log)  # its predecessor was never sealed: the fork will be found again
+            else:  # the fork was complete: it is the older one's state that has rotted
+                current.state.sealed_at = current.ends_at = current.written
                 current.state.save()
                 self.sealed.append(current)
                 current = log
-            else:
-                self._storage.remove(log.folder)  # its predecessor was never sealed: the fork will be found again
+        if current.state.provisional:
+            current.state.provisional = False  # the power went between its predecessor's seal and this
+            current.state.save()
         self._note_epochs(current)
         return current
 
-    def _create(self, ordinal: int) -> "Log":
+    def _create(self, ordinal: int, provisional: bool = False) -> "Log":
         log = self._open(random_u32(self._entropy))
         log.state.ordinal = ordinal
+        log.state.provisional = provisional
         log.state.save()
         return log
+
+    def _discard(self, log: "Log") -> None:
+        """Remove a log, its state last: what is left after a power cut still says that it does not count."""
+        for base in list_segments(self._storage, log.folder)[::-1]:
+            self._storage.remove(segment_name(log.folder, base))
+        self._storage.remove(log.folder)
 
     def _note_epochs(self, current: "Log") -> None:
         logs = self.sealed + [current]
@@ -93,39 +107,83 @@ class Partition:
     def logs(self) -> "list[Log]":
         return self.sealed + [self.current]
 
-    def fork(self, log: "Log", at: int) -> "Log | None":
-        """The receiver holds other content than `log` from offset `at` on: go on in a new epoch. Returns it, None if that is under way.
-        Raises StorageFull, OSError: nothing has changed then."""
-        if log is not self.current or self._forking is not None:
-            return None
-        successor = self._create(log.state.ordinal + 1)
-        successor.held = True
-        try:
-            at = fork(log, at, successor)
-        except Exception:
-            self._storage.remove(successor.folder)
-            raise
-        version = successor.state.save()
-        log.durable = min(log.durable, at)  # nothing above it is offered any more
-        self._forking = (log, at, version)
-        self._sealing = 0
-        self.sealed.append(log)
-        self.current = successor
-        log.successor = successor
-        log.state.sealed_at = at
-        self._note_epochs(successor)
-        return successor
+    def all_logs(self) -> "list[Log]":
+        """As `logs`, and the successor that a fork is preparing: whoever has tickets."""
+        fork_ = self._forking
+        return self.logs() if fork_ is None or fork_.step != _CREATED else self.logs() + [fork_.successor]
 
-    def tick(self) -> None:
-        """Carry a fork on: the successor's data and state, then the seal, then the successor counts."""
-        if self._forking is None:
-            return
-        log, _, version = self._forking
-        successor = self.current
-        if not self._sealing:
-            if successor.settled_to_storage and successor.state.slots.durable_version >= version:
-                self._sealing = log.state.save()
-        elif log.state.slots.durable_version >= self._sealing:
+    def fork(self, log: "Log", parting: "Parting") -> None:
+        """The receiver's log is another one from `parting.at` on: go on in a new epoch, step by step (see `tick`). Nothing happens
+        while one is under way. Raises StorageFull, OSError: nothing has changed then."""
+        if log is self.current and self._forking is None:
+            self._forking = _Fork(log, parting, self._create(log.state.ordinal + 1, True))
+
+    def tick(self) -> "Log | None":
+        """Carry a fork on; returns the new epoch when it counts and may be offered.
+
+        The successor's state, then its data, then the seal, then the successor counts: each is durable before the next begins, so that
+        a power cut leaves either an open predecessor, or a sealed one and all that followed. Where the storage fails before the seal,
+        nothing has changed, and the receiver's next WANT finds the parting again.
+        """
+        fork_ = self._forking
+        if fork_ is None:
+            return None
+        log, successor = fork_.log, fork_.successor
+        if fork_.step == _SEALED:
+            if log.state.slots.durable_version < fork_.version:
+                return None
             self._forking = None
+            log.drop_beyond_seal()
+            successor.state.provisional = False
+            successor.state.save()
             successor.held = False
             successor.release()
+            return successor
+        if successor.failure is not None or log.failure is not None:
+            self._give_up(fork_)
+        elif fork_.step == _MOVED:
+            if successor.is_synced(fork_.end):
+                fork_.version = log.seal(fork_.parting.next, fork_.parting.produced, fork_.parting.lost)
+                fork_.step = _SEALED
+        elif successor.state.slots.durable_version >= fork_.version:
+            self._move(fork_)
+        return None
+
+    def _move(self, fork_: "_Fork") -> None:
+        log, successor = fork_.log, fork_.successor
+        successor.held = True
+        try:
+            at = fork(log, fork_.parting.at, successor)
+        except (StorageFull, OSError):
+            self._give_up(fork_)
+            return
+        log.end(at, successor)
+        fork_.step, fork_.end = _MOVED, successor.written
+        self.sealed.append(log)
+        self.current = successor
+        self._note_epochs(successor)
+
+    def _give_up(self, fork_: "_Fork") -> None:
+        log, successor = fork_.log, fork_.successor
+        self._forking = None
+        if fork_.step == _MOVED:
+            self.sealed.remove(log)
+            self.current = log
+            log.go_on()
+            self._note_epochs(log)
+        self._discard(successor)
+
+
+_CREATED, _MOVED, _SEALED = 0, 1, 2
+
+
+class _Fork:
+    """One fork under way. version: of the state that the step waits for; end: of what was moved, in the successor."""
+
+    def __init__(self, log: "Log", parting: "Parting", successor: "Log") -> None:
+        self.log = log
+        self.parting = parting
+        self.successor = successor
+        self.version = successor.state.slots.version
+        self.end = 0
+        self.step = _CREATED

@@ -5,11 +5,11 @@ is taken becomes an op for the store, with the state that holds after it. Knows 
 """
 
 from .batch import DENSE, body_is_whole, dense_lengths, parse_header, records, understood
-from .credit import Window
+from .credit import WINDOW_BYTES_MIN, Window
 from .errors import CorruptRecord, ProtocolError
 from .gaps import CAUSES, REFUSED
-from .lineage import extend
-from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChanged, StreamState
+from .lineage import UNKNOWN_TERM, insert, term_at
+from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChanged, StreamState, loss_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class StreamReceiver:
         self.applied = state
         self.ahead = state.copy()
         self.handle = -1
+        self.have_number = 0  # of the last HAVE of this session
+        self._parted = False  # this session's sender holds another log under the same name: nothing of it is taken
         self.window = Window(pool)
         self.under_way_bytes = 0
         self.last_data_ms = 0
@@ -41,18 +43,41 @@ class StreamReceiver:
         self._missing = False
         self._refilled = 0
 
-    def on_have(self, next_: int, sent: int) -> "Op | None":
-        """The sender's durable end moved (or it says so again); `sent`: how far it has sent. Raises ProtocolError for offsets
-        out of all bounds."""
+    def begin(self, handle: int) -> None:
+        """A session has offered it, under this handle."""
+        self.handle = handle
+        self.have_number = 0
+        self._parted = False
+
+    def on_have(self, next_: int, sent: int, lineage: "Sequence[Sequence[int]]", sealed: bool) -> "Op | None":
+        """The sender's durable end moved (or it says so again). sent: how far it has sent; lineage: of what it holds; sealed: the
+        epoch ends at `next_`. Raises ProtocolError for offsets out of all bounds."""
         if next_ > OFFSET_MAX:
             raise ProtocolError("a HAVE up to offset %d; at most %d is allowed" % (next_, OFFSET_MAX))
-        if sent > self.ahead.next:
+        ahead = self.ahead
+        if sent > ahead.next:
             self._lost_something()
-        if next_ > self.ahead.produced or self.ahead.closed:
-            self.ahead.produced = max(next_, self.ahead.produced)
-            self.ahead.closed = False
-            return StreamChanged(self.stream, self.ahead.copy())
-        return None
+        self._parted = self._contradicts(next_, lineage)
+        if self._parted or next_ < ahead.produced:
+            # Perhaps a disk that does not hold what was offered before: its sender learns that from our WANT, and forks.
+            return self.close() if sealed and next_ <= ahead.next < ahead.produced else None
+        if next_ <= ahead.produced and not ahead.closed:
+            return None
+        if lineage and lineage[0][1] > ahead.produced:
+            insert(ahead.lineage, UNKNOWN_TERM, ahead.produced)  # the sender names its last openings only
+        for term, first in lineage:
+            if ahead.produced <= first < next_:
+                insert(ahead.lineage, term, first)
+        ahead.produced, ahead.closed = next_, False
+        return StreamChanged(self.stream, ahead.copy())
+
+    def _contradicts(self, next_: int, lineage: "Sequence[Sequence[int]]") -> bool:
+        """Whether a sender with this end and lineage holds other content than was ever offered of this stream."""
+        last = min(next_, self.ahead.produced) - 1
+        if last < 0:
+            return False
+        mine, theirs = term_at(self.ahead.lineage, last), term_at(lineage, last)
+        return mine != theirs and UNKNOWN_TERM not in (mine, theirs)
 
     def close(self) -> "Op | None":
         """The origin no longer holds this epoch: what it still owed is lost by its storage."""
@@ -67,6 +92,11 @@ class StreamReceiver:
             self.window.shrink()
 
     @property
+    def pending(self) -> bool:
+        """The sender has something for us."""
+        return self.ahead.produced > self.ahead.next and not self.ahead.closed
+
+    @property
     def settled(self) -> bool:
         """Nothing is under way to the store."""
         return self.applied.next == self.ahead.next
@@ -74,7 +104,7 @@ class StreamReceiver:
     def on_data(self, first: int, codec: "Codec", raw_bytes: int, payload: "memoryview") -> "Sequence[Op]":
         """Ops for what is new in a DATA frame. Raises ProtocolError where the frame is not what it says."""
         ahead = self.ahead
-        if first > ahead.next:
+        if first > ahead.next or self._parted:
             self._lost_something()
             return ()
         if not self.window.covers(self.under_way_bytes + raw_bytes):
@@ -95,6 +125,9 @@ class StreamReceiver:
                 broken = "a DATA frame holds a broken batch at byte %d" % at
                 break
             end = at + header.length
+            if not self._continues(header.base, header.term):
+                broken = "a DATA frame holds other content at offset %d than was offered before" % header.base
+                break
             if header.next <= ahead.next:
                 if start != at:
                     broken = "a DATA frame goes back from offset %d to %d" % (ahead.next, header.base)
@@ -107,7 +140,7 @@ class StreamReceiver:
             else:
                 n, why = self._count(header, view[at:end])
                 if why is None:
-                    extend(ahead.lineage, header.term, max(header.base, ahead.next))
+                    insert(ahead.lineage, header.term, max(header.base, ahead.next))
                     ahead.next = header.next
                     count += n
                 else:
@@ -123,6 +156,12 @@ class StreamReceiver:
             if not ops:
                 raise ProtocolError(broken)
         return ops
+
+    def _continues(self, offset: int, term: int) -> bool:
+        """Whether `term` may have written `offset` of the log that was taken or offered so far, as far as its terms are known."""
+        ahead = self.ahead
+        known = term_at(ahead.lineage, offset) if offset < ahead.produced else UNKNOWN_TERM
+        return known == term or UNKNOWN_TERM in (known, term)
 
     def _chunk(
         self, ops: "list[Op]", begin: int, count: int, codec_id: int, raw_bytes: int, payload: memoryview, raw: memoryview,
@@ -156,27 +195,29 @@ class StreamReceiver:
     def _refuse(self, ops: "list[Op]", header: "Header", batch: bytes, why: str) -> None:
         first = self.ahead.next
         ops.append(BatchQuarantined(self.stream, self.ahead.copy(), first, header.next, batch, why))
-        ops.append(self._gap(first, header.next, REFUSED))
+        ops.append(self._gap(first, header.next, REFUSED, header.term))
 
-    def _gap(self, first: int, next_: int, cause: str) -> "Op":
+    def _gap(self, first: int, next_: int, cause: str, term: int) -> "Op":
         ahead = self.ahead
+        insert(ahead.lineage, term, first)
         ahead.lost[cause] = ahead.lost.get(cause, 0) + next_ - first
         ahead.next = next_
         ahead.produced = max(ahead.produced, next_)
         return GapReceived(self.stream, ahead.copy(), first, next_, cause)
 
-    def on_gap(self, first: int, next_: int, cause: str) -> "Op | None":
-        """Offsets [first, next) are gone at the origin. Raises ProtocolError for a cause that the protocol does not know."""
+    def on_gap(self, first: int, next_: int, cause: str, term: int) -> "Op | None":
+        """Offsets [first, next) are gone at the origin; `term` wrote the last of them. Raises ProtocolError for a cause that the
+        protocol does not know."""
         if cause not in CAUSES or not first < next_ <= min(first + GAP_SPAN_MAX, OFFSET_MAX):
             raise ProtocolError("a GAP from %d to %d by %r" % (first, next_, cause))
-        if first > self.ahead.next:
+        if first > self.ahead.next or self._parted or not self._continues(next_ - 1, term):
             self._lost_something()
             return None
         if next_ <= self.ahead.next:
             self.repeats += 1
             return None
         self._missing = False
-        return self._gap(self.ahead.next, next_, cause)
+        return self._gap(self.ahead.next, next_, cause, term)
 
     def committed(self, op: "Op") -> None:
         """The store has committed an op of this stream."""
@@ -193,5 +234,9 @@ class StreamReceiver:
         if resend and not self.settled:
             return None
         applied = self.applied
-        lost = sorted(applied.lost.items())
-        return self.handle, applied.next, lost, self.window.open(), resend, applied.lineage[-LINEAGE_SENT:]
+        closed = applied.closed and self.ahead.closed  # one that has just been offered again is not told that all is accounted for
+        lost = sorted(loss_of(applied.next, applied.produced, applied.lost, closed).items())
+        next_ = max(applied.next, applied.produced) if closed else applied.next
+        # Who has nothing to send holds no credit, and may still send at once what comes up: it is granted when it arrives.
+        limit = self.window.open() if self.pending else max(self.window.size, WINDOW_BYTES_MIN)
+        return self.handle, next_, lost, limit, resend, applied.lineage[-LINEAGE_SENT:], applied.produced

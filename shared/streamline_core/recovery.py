@@ -1,7 +1,7 @@
 """Opening a log: what is there is kept, what is torn is sealed, and writing goes on in a new segment under a new term.
 
-Rule: only segments at or above the checkpoint are walked, in constant memory; every whole batch is kept; nothing wedges and nothing
-needs a hand. What a walk finds missing becomes a gap. Knows nothing of topics or sessions.
+Rule: only segments at or above the checkpoint are walked, in constant memory; every whole batch is kept that may ever have been reported
+durable; nothing wedges and nothing needs a hand. What a walk finds missing becomes a gap. Knows nothing of topics or sessions.
 """
 
 import struct
@@ -17,6 +17,9 @@ WALK_BUFFER_BYTES = 4096
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterator
+
+    from .batch import Header
     from .hlc import HybridClock
     from .log_limits import LogLimits
     from .ports import Entropy, Storage
@@ -38,6 +41,7 @@ def open_log(stream: "StreamId", storage: "Storage", limits: "LogLimits", clock:
     for. Raises OSError where the storage cannot be read."""
     log = Log(stream, storage, limits, clock)
     log.saved = log.state.load()
+    log.ends_at = log.state.sealed_at
     recover(log, entropy)
     return log
 
@@ -59,9 +63,14 @@ def recover(log: Log, entropy: "Entropy") -> None:
     at = 0
     while at + 1 < len(bases) and bases[at + 1] <= state.checkpoint:
         at += 1
-    offset = bases[at] if bases else state.checkpoint
+    walk_ = _Walk(log, buf)
     for i in range(at, len(bases)):
-        offset = _walk_segment(log, i, max(offset, bases[i]), buf)
+        walk_.listen(i)
+    offset = bases[at] if bases else state.checkpoint
+    if offset > state.checkpoint:
+        offset = state.checkpoint  # a first segment that was never synced is gone with its name
+    for i in range(at, len(bases)):
+        offset = walk_.take(i, offset)
     if bases and bases[-1] == offset:
         # Nothing in it made sense: the next segment would have the same name.
         log.storage.remove(segment_name(log.folder, bases.pop()))
@@ -93,36 +102,76 @@ def _drop_beyond(log: Log, bases: "list[int]", sealed_at: int) -> "list[int]":
     return [base for base in bases if base < sealed_at]
 
 
-def _walk_segment(log: Log, i: int, offset: int, buf: bytearray) -> int:
-    """Walk segment i, which begins at `offset`; returns the offset after it."""
-    state = log.state
-    end = log.bases[i + 1] if i + 1 < len(log.bases) else -1
-    if state.sealed_at >= 0 and end < 0:
-        end = state.sealed_at
-    name = segment_name(log.folder, log.bases[i])
-    torn_at = -1
-    for header, _, whole in walk(log.storage, name, offset, buf):
-        if end >= 0 and header.next > end:
-            break
-        if header.base > offset:
-            state.gaps.add(offset, header.base, CORRUPT)
-        if torn_at >= 0:
-            state.gaps.add(torn_at, offset, CORRUPT)
-            torn_at = -1
-        offset = header.next
-        if not whole:
-            torn_at = header.base
-            continue
-        extend(state.lineage, header.term, header.base)
-        log.clock.resume(header.hlc)
-        if header.producer:
-            log.note_stored(header.producer, header.sequence, header.base, header.span)
-    if torn_at >= 0:
-        state.gaps.add(torn_at, offset, TORN if end < 0 else CORRUPT)
-    if end > offset:
-        state.gaps.add(offset, end, CORRUPT)
-        offset = end
-    return offset
+class _Walk:
+    """The walk over the last segments of a log.
+
+    Each batch says how far the log was durable when it was written. So what is missing below the highest such mark of its term has rotted;
+    above it, a cut tore it, and then nothing that the same opening wrote after it was ever reported durable: it is torn, too, though it may
+    be whole. Else a producer would find its last sequences stored and those before them lost, and would not send them again.
+    """
+
+    def __init__(self, log: Log, buf: bytearray) -> None:
+        self._log = log
+        self._buf = buf
+        self._durable: "dict[int, int]" = {}  # by term: below it all was durable
+        self._torn_term = 0  # of whose batches nothing more counts
+
+    def _batches(self, i: int, offset: int, headers_only: bool = False) -> "Iterator[tuple[Header, bool]]":
+        log = self._log
+        end = self._end(i)
+        for header, _, whole in walk(log.storage, segment_name(log.folder, log.bases[i]), offset, self._buf, headers_only):
+            if end >= 0 and header.next > end:
+                return
+            yield header, whole
+
+    def _end(self, i: int) -> int:
+        """Where segment i must end, -1 for the last one of an open log."""
+        log = self._log
+        return log.bases[i + 1] if i + 1 < len(log.bases) else log.state.sealed_at
+
+    def listen(self, i: int) -> None:
+        """Take up what the batches of segment i say of those before them."""
+        for header, _ in self._batches(i, self._log.bases[i], True):
+            mark = header.base - header.behind
+            if mark > self._durable.get(header.term, 0):
+                self._durable[header.term] = mark
+
+    def take(self, i: int, offset: int) -> int:
+        """Walk segment i of a log that was walked up to `offset`; returns the offset after it."""
+        log = self._log
+        for header, whole in self._batches(i, max(offset, log.bases[i])):
+            if header.term == self._torn_term:
+                whole = False
+            self._miss(offset, header.base if whole else header.next, header.term)
+            offset = header.next
+            log.clock.resume(header.hlc)
+            if whole:
+                extend(log.state.lineage, header.term, header.base)
+                if header.producer:
+                    log.note_stored(header.producer, header.sequence, header.base, header.span)
+        end = self._end(i)
+        if end > offset:
+            # What follows is of another segment, and says by its own mark whether this was ever durable.
+            self._miss(offset, end, self._term_after(i))
+            offset = end
+        return offset
+
+    def _term_after(self, i: int) -> int:
+        for j in range(i + 1, len(self._log.bases)):
+            for header, _ in self._batches(j, self._log.bases[j], True):
+                return header.term
+        return 0
+
+    def _miss(self, first: int, next_: int, term: int) -> None:
+        """[first, next) is not there, or not whole, before or within what `term` wrote."""
+        if first >= next_:
+            return
+        durable = max(self._durable.get(term, 0), self._log.state.checkpoint)
+        if first < durable:
+            self._log.state.gaps.add(first, min(next_, durable), CORRUPT)
+        if next_ > durable:
+            self._log.state.gaps.add(max(first, durable), next_, TORN)
+            self._torn_term = term
 
 
 def fork(log: Log, at: int, successor: Log) -> int:

@@ -71,6 +71,6 @@ def _pack(header: "Header", dense: bool, first: int, next_: int, bodies: "list[b
     sequence = header.sequence + first - header.base if header.producer else 0
     pack_header(
         head, header.flags, len(bodies), next_ - first, first, header.hlc, header.term, header.producer, sequence,
-        len(body), binascii.crc32(body),
+        header.behind + first - header.base, len(body), binascii.crc32(body),
     )  # fmt: skip
     return bytes(head) + body

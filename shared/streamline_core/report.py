@@ -3,6 +3,8 @@
 Rule: every number comes from the logs and from what the hub confirmed; nothing is counted on the side. Changes nothing.
 """
 
+from .gaps import STORAGE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -44,6 +46,8 @@ def _row(log: "Log", refused: "str | None") -> "dict[str, Any]":
     acked = 0 if log.local else state.acked
     produced = log.durable if log.local else max(log.durable, state.reported)
     unconfirmed = state.gaps.lost_from(acked, produced)
+    if log.sealed and produced > max(acked, log.ends_at):
+        unconfirmed[STORAGE] = produced - max(acked, log.ends_at)
     return {
         "node": log.stream.origin,
         "topic": log.stream.topic,

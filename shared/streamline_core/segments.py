@@ -6,7 +6,7 @@ name says where it ends. A walk never trusts a length before the header's CRC ha
 
 import binascii
 
-from .batch import HEADER_BYTES, parse_header
+from .batch import HEADER_BYTES, MAGIC_BYTES, parse_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ def find_header(storage: "Storage", name: str, at: int, size: int, offset: int, 
         n = storage.read_into(name, at, buf)
         if n < HEADER_BYTES:
             return None
-        for i in range(n - HEADER_BYTES + 1):
-            if buf[i] == 0x5E:
-                header = parse_header(buf, i)
-                if header is not None and (header.base >= offset or (within and header.next > offset)):
-                    return at + i, header
+        i = buf.find(MAGIC_BYTES, 0, n)
+        while 0 <= i <= n - HEADER_BYTES:
+            header = parse_header(buf, i)
+            if header is not None and (header.base >= offset or (within and header.next > offset)):
+                return at + i, header
+            i = buf.find(MAGIC_BYTES, i + 1, n)
         at += n - HEADER_BYTES + 1
     return None
 
@@ -77,9 +78,11 @@ def body_checks(storage: "Storage", name: str, at: int, header: "Header", buf: b
     return crc == header.body_crc
 
 
-def walk(storage: "Storage", name: str, offset: int, buf: bytearray) -> "Iterator[tuple[Header, int, bool]]":
+def walk(
+    storage: "Storage", name: str, offset: int, buf: bytearray, headers_only: bool = False
+) -> "Iterator[tuple[Header, int, bool]]":
     """All that can be read of a segment that should begin at `offset`: (header, byte, whole) for each batch whose header is
-    valid, `whole` telling whether its body is. `buf`: 60 bytes or more, any size."""
+    valid, `whole` telling whether its body is (headers_only: whether it is long enough). `buf`: 64 bytes or more, any size."""
     size = storage.size(name)
     at = 0
     while at < size:
@@ -91,7 +94,7 @@ def walk(storage: "Storage", name: str, offset: int, buf: bytearray) -> "Iterato
             if found is None:
                 return
             at, header = found
-        whole = at + header.length <= size and body_checks(storage, name, at, header, buf)
+        whole = at + header.length <= size and (headers_only or body_checks(storage, name, at, header, buf))
         yield header, at, whole
         offset = header.next
         if whole:

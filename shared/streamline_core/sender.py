@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from .recut import Part
 
 
+class Parting:
+    """The receiver's log is another one from offset `at` on. next, produced, lost: what it said of its own."""
+
+    def __init__(self, at: int, next_: int, produced: int, lost: "dict[str, int]") -> None:
+        self.at = at
+        self.next = next_
+        self.produced = produced
+        self.lost = lost
+
+
 class StreamSender:
     """handle: its name within the session, 16 bits. refused: why the other side does not take it, or None."""
 
@@ -38,8 +48,8 @@ class StreamSender:
 
     @property
     def pending(self) -> bool:
-        """Durable data that the receiver has not confirmed."""
-        return self.refused is None and self.log.durable > self.log.state.acked
+        """Something that the receiver has not confirmed, be it only in this session: a restored one may know less than it did."""
+        return self.refused is None and (not self.wanted or self.log.owed_to > self.log.state.acked)
 
     @property
     def ready(self) -> bool:
@@ -57,26 +67,27 @@ class StreamSender:
         limit: int,
         resend: bool,
         lineage: "Sequence[Sequence[int]]",
+        produced: int,
         have_number: int,
-    ) -> "tuple[bool, bool, int | None]":
-        """Take up a WANT. `have_number`: of the HAVE that would go out next. Returns (progress, rewound, fork): fork
-        is the offset at which the receiver holds other content than this log, None if it does not; nothing was taken
-        up then."""
+    ) -> "tuple[bool, bool, Parting | None]":
+        """Take up a WANT. produced: the highest durable end that the receiver ever heard of, to which `lineage` reaches; have_number: of
+        the HAVE that would go out next. Returns (progress, rewound, parting): a parting where the receiver has, or was
+        promised, other content than this log holds; nothing was taken up then."""
         if number <= self._want_number:
             return False, False, None
         self._want_number = number
         log, state = self.log, self.log.state
-        if log.failure is not None:
-            return False, False, None  # what it holds is not known before it is open again
+        if log.failure is not None or log.forking:
+            return False, False, None  # what it holds is not known before it is open again, or has parted
         if not log.sealed:
             # `written`, not `durable`: just after an opening, what is there may still wait for its sync.
-            fork = parting(state.lineage, log.written, [(row[0], row[1]) for row in lineage], next_)
-            if fork is not None:
-                return False, False, fork
+            at = parting(state.lineage, log.written, [(row[0], row[1]) for row in lineage], max(next_, produced))
+            if at is not None:
+                return False, False, Parting(at, next_, max(next_, produced), _loss(lost))
         progress = next_ > state.acked or not self.wanted
         state.acked = next_
-        state.reported = max(state.reported, next_)
-        state.lost = {str(row[0]): row[1] for row in lost}  # type: ignore[misc]
+        state.reported = max(next_, produced) if log.sealed else max(state.reported, next_)
+        state.lost = _loss(lost)
         state.gaps.forget_below(min(next_, log.first))
         self._limit = limit
         while self._under_way and self._under_way[0][0] <= next_:
@@ -131,3 +142,7 @@ class StreamSender:
             self.sent, n, self._under_way_bytes = self._undone
             del self._under_way[n:]
             self._reader.seek(self.sent)
+
+
+def _loss(rows: "Sequence[Sequence[object]]") -> "dict[str, int]":
+    return {str(row[0]): row[1] for row in rows}  # type: ignore[misc]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
-    from .sender import StreamSender
+    from .sender import Parting, StreamSender
     from .store_ops import Op
 
     class Owner(Protocol):
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
         def arrived(self, session: "Session", receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
         def opened(self, session: "Session") -> None: ...
-        def forked(self, session: "Session", sender: "StreamSender", at: int) -> None: ...
+        def forked(self, session: "Session", sender: "StreamSender", parting: "Parting") -> None: ...
         def ended(self, session: "Session", code: str, text: str, away_ms: int) -> None: ...
 
 
@@ -102,9 +102,9 @@ def have_row(sender: "StreamSender") -> "tuple[Any, ...]":
     log = sender.log
     stream = log.stream
     return (
-        sender.handle, log.first, log.durable, max(sender.sent, log.state.acked) if sender.wanted else 0,
+        sender.handle, log.first, log.durable, max(sender.sent, log.acked) if sender.wanted else 0,
         stream.topic, stream.partition, stream.origin, stream.epoch,
-        log.definition, log.state.lineage[-8:], log.epochs_held,
+        log.definition, log.state.lineage[-8:], log.epochs_held, log.sealed and not log.forking,
     )  # fmt: skip
 
 
@@ -210,14 +210,17 @@ class Session:
                 receiver = self.owner.offered(self, row)
                 if receiver is None:
                     continue
-                receiver.handle = row[0]
+                receiver.begin(row[0])
                 self.receivers[row[0]] = receiver
             elif receiver.stream.key() != (row[6], row[4], row[5], row[7]):
                 raise ProtocolError("a HAVE that gives handle %d to another stream" % row[0])
-            op = receiver.on_have(row[2], row[3])
+            self._want_due.add(row[0])
+            if number < receiver.have_number:
+                continue  # overtaken by a later one
+            receiver.have_number = number
+            op = receiver.on_have(row[2], row[3], row[9], row[11])
             if op is not None:
                 self.owner.arrived(self, receiver, [op])
-            self._want_due.add(row[0])
 
     def _data(self, frame: "Frame", now_ms: int) -> None:
         handle, codec_id, raw_bytes, first = frame.fields
@@ -230,9 +233,9 @@ class Session:
             self._want_due.add(handle)
 
     def _gap(self, frame: "Frame", now_ms: int) -> None:
-        handle, first, next_, cause = frame.fields
+        handle, first, next_, cause, term = frame.fields
         receiver = self._receiver(handle)
-        op = receiver.on_gap(first, next_, cause)
+        op = receiver.on_gap(first, next_, cause, term)
         if op is not None:
             self.owner.arrived(self, receiver, [op])
         else:
@@ -247,15 +250,15 @@ class Session:
     def _want(self, frame: "Frame", now_ms: int) -> None:
         number, have_echo, rows = frame.fields
         self._unanswered = 0
-        for handle, next_, lost, limit, resend, lineage in rows:
+        for handle, next_, lost, limit, resend, lineage, produced in rows:
             sender = self.outlet.senders.get(handle)
             if sender is None:
                 raise ProtocolError("a WANT for handle %d, which was never offered" % handle)
-            progress, rewound, fork = sender.on_want(
-                number, have_echo, next_, lost, limit, resend, lineage, self._have_number + 1
+            progress, rewound, parting = sender.on_want(
+                number, have_echo, next_, lost, limit, resend, lineage, produced, self._have_number + 1
             )
-            if fork is not None:
-                self.owner.forked(self, sender, fork)
+            if parting is not None:
+                self.owner.forked(self, sender, parting)
             if progress:
                 self.outlet.confirmed(now_ms)
                 self._have_interval_ms = HAVE_INTERVAL_MS

@@ -16,8 +16,8 @@ class StreamState:
     """What a receiver durably knows of one stream.
 
     next: the watermark; below it all is applied or lost. lost: {cause: offsets}. produced: the sender's durable end as of
-    its last HAVE. lineage: [(term, first offset)], oldest first. closed: the origin no longer holds
-    the epoch; what was pending counts as lost by `storage`.
+    its last HAVE. lineage: [(term, first offset)] of all that was produced, as far as it is known, oldest first. closed: the
+    origin no longer holds the epoch, or has sealed it below its end; what was pending counts as lost by `storage`.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ def test_file(name: str, record_property: Callable[[str, object], None]) -> None
     result = subprocess.run(
         [micropython, str(UNIT / "run_micropython.py"), name],
         cwd=ROOT,
-        env=dict(os.environ, MICROPYPATH=".frozen:shared:tests/unit"),
+        env=dict(os.environ, MICROPYPATH=".frozen:shared:firmware:tests/unit:tests/crash"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -36,7 +36,7 @@ def general_batch(base: int, trusted: bool) -> bytes:
     body = encode_record(0, 0, HLC_MS, b"v\xc3\xa9", b"k", [("h", b"x")], HLC_MS - 5)
     body += encode_record(0, 250, HLC_MS, b"\xff\x00", None, [], None)
     buf = bytearray(HEADER_BYTES)
-    pack_header(buf, 0 if trusted else 2, 2, 2, base, HLC_MS << 16, 7, 0, 0, len(body), binascii.crc32(body))
+    pack_header(buf, 0 if trusted else 2, 2, 2, base, HLC_MS << 16, 7, 0, 0, 0, len(body), binascii.crc32(body))
     return bytes(buf + body)
 
 

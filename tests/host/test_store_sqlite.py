@@ -278,5 +278,5 @@ def test_kill_9_in_the_middle_of_commits(path: Path) -> None:
 
 
 def test_a_dense_batch_is_what_this_file_thinks_it_is() -> None:
-    head, body = dense_batch([b"ab", b"", b"c"], [2, 0, 1], 0, 1, FixedClock(), 0, 0)
+    head, body = dense_batch([b"ab", b"", b"c"], [2, 0, 1], 0, 1, FixedClock(), 0, 0, 0)
     assert len(head) == HEADER_BYTES and body == b"\x02\0\0\0\1\0abc"

@@ -15,12 +15,12 @@ WALL_MS = 1700000000000
 STREAM = StreamId("e1", "t", 0, 0xABCD)
 
 
-def pack_batch(base, values, hlc=WALL_MS << 16, term=7, producer=0, sequence=0, flags=1):
+def pack_batch(base, values, hlc=WALL_MS << 16, term=7, producer=0, sequence=0, flags=1, behind=0):
     """A dense batch as docs/FORMAT.md says."""
     body = b"".join([struct.pack("<H", len(v)) for v in values] + list(values))
     n = len(values)
     head = struct.pack(
-        "<HBBIIIQQIQQI", 0xB15E, 1, flags, 60 + len(body), n, n, base, hlc, term, producer, sequence, binascii.crc32(body)
+        "<HBBIIIQQIQQII", 0xB15E, 1, flags, 64 + len(body), n, n, base, hlc, term, producer, sequence, behind, binascii.crc32(body)
     )  # fmt: skip
     return head + struct.pack("<I", binascii.crc32(head)) + body
 

@@ -14,11 +14,11 @@ GOOD = pack_batch(1000, VALUES, producer=5, sequence=9)
 
 def head_with(**changes):
     """A header like GOOD's with some fields changed and a right CRC."""
-    names = ("magic", "version", "flags", "length", "count", "span", "base", "hlc", "term", "producer", "sequence", "body_crc")
-    fields = list(struct.unpack("<HBBIIIQQIQQI", GOOD[:56]))
+    names = ("magic", "version", "flags", "length", "count", "span", "base", "hlc", "term", "producer", "sequence", "behind", "body_crc")
+    fields = list(struct.unpack("<HBBIIIQQIQQII", GOOD[:60]))
     for name in changes:
         fields[names.index(name)] = changes[name]
-    head = struct.pack("<HBBIIIQQIQQI", *fields)
+    head = struct.pack("<HBBIIIQQIQQII", *fields)
     return head + struct.pack("<I", binascii.crc32(head))
 
 
@@ -65,17 +65,17 @@ def test_a_later_version_or_flag_is_valid_and_not_understood():
 
 def test_dense_lengths_must_fill_the_body():
     body = struct.pack("<HH", 3, 4) + b"abcdef"
-    head = head_with(length=60 + len(body), count=2, span=2, body_crc=binascii.crc32(body))
+    head = head_with(length=64 + len(body), count=2, span=2, body_crc=binascii.crc32(body))
     header = b.parse_header(head)
     raises(CorruptRecord, list, b.records(header, head + body))
-    head = head_with(length=62, count=2, span=2, body_crc=binascii.crc32(b"ab"))
+    head = head_with(length=66, count=2, span=2, body_crc=binascii.crc32(b"ab"))
     raises(CorruptRecord, list, b.records(b.parse_header(head), head + b"ab"))
     body = struct.pack("<H", 1) + b"a"  # a dense batch has no holes
-    head = head_with(length=63, count=1, span=2, body_crc=binascii.crc32(body))
+    head = head_with(length=67, count=1, span=2, body_crc=binascii.crc32(body))
     raises(CorruptRecord, list, b.records(b.parse_header(head), head + body))
 
 
 def test_a_control_batch_has_no_records():
-    head = head_with(flags=4, length=63, count=0, span=1, body_crc=binascii.crc32(b"abc"))
+    head = head_with(flags=4, length=67, count=0, span=1, body_crc=binascii.crc32(b"abc"))
     header, view = list(b.batches(head + b"abc"))[0]
     assert header.control and header.next == 1001 and list(b.records(header, view)) == []

@@ -15,7 +15,7 @@ def make(batch_bytes=512, wall=WALL_MS):
 
 
 def taken(builder, base=0, term=7):
-    return b"".join([bytes(part) for part in builder.take(base, term)])
+    return b"".join([bytes(part) for part in builder.take(base, term, 0)])
 
 
 def test_bare_values_become_the_dense_batch_that_the_format_says():
@@ -23,7 +23,7 @@ def test_bare_values_become_the_dense_batch_that_the_format_says():
     values = [b"", b"a", b"bc"]
     for i, value in enumerate(values):
         assert builder.add(value, 3, 40 + i)
-    assert builder.size == 60 + 6 + 3
+    assert builder.size == 64 + 6 + 3
     assert taken(builder, 99) == pack_batch(99, values, producer=3, sequence=40)
     assert builder.count == 0 and builder.size == 0
 
@@ -32,18 +32,18 @@ def test_dense_batch_and_the_builder_agree():
     builder, _ = make()
     for value in (b"x", b"yz"):
         builder.add(value)
-    head, body = dense_batch([b"x", b"yz"], [1, 2], 5, 7, HybridClock(FakeClock(0, WALL_MS)), 0, 0)
+    head, body = dense_batch([b"x", b"yz"], [1, 2], 5, 7, HybridClock(FakeClock(0, WALL_MS)), 0, 0, 0)
     assert bytes(head) + body == taken(builder, 5) == pack_batch(5, [b"x", b"yz"])
 
 
 def test_a_batch_is_full_at_its_bytes_and_not_before():
     builder, _ = make(512)
-    assert builder.add(bytes(448)) and builder.size == 510
+    assert builder.add(bytes(444)) and builder.size == 510
     assert builder.add(b"") and builder.size == 512
     assert not builder.add(b"")
     assert len(taken(builder)) == 512
-    assert not builder.add(bytes(451)) and builder.count == 0
-    assert builder.add(bytes(450)) and builder.size == 512
+    assert not builder.add(bytes(447)) and builder.count == 0
+    assert builder.add(bytes(446)) and builder.size == 512
 
 
 def test_another_producer_or_a_jump_in_sequence_ends_a_batch():
@@ -71,7 +71,7 @@ def test_without_a_wall_clock_stamps_say_so():
     builder, _ = make(wall=None)
     builder.add(b"a")
     assert not list(batches(taken(builder)))[0][0].trusted
-    head, body = control_batch(b"\x01", 4, 7, HybridClock(FakeClock(0, None)))
+    head, body = control_batch(b"\x01", 4, 7, HybridClock(FakeClock(0, None)), 0)
     header, _ = list(batches(bytes(head) + body))[0]
     assert header.control and not header.trusted and (header.base, header.span, header.count) == (4, 1, 0)
 
@@ -79,7 +79,7 @@ def test_without_a_wall_clock_stamps_say_so():
 def test_lengths_take_two_bytes():
     builder, _ = make(1024)
     builder.add(bytes(300))
-    assert struct.unpack_from("<H", taken(builder), 60)[0] == 300
+    assert struct.unpack_from("<H", taken(builder), 64)[0] == 300
 
 
 def test_adding_a_bare_value_allocates_nothing():

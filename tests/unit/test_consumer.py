@@ -6,6 +6,7 @@ from streamline_core.consumer import Consumer, Gap, offset_at
 from streamline_core.hlc import HybridClock
 from streamline_core.partition import Partition
 from streamline_core.segments import segment_name
+from streamline_core.sender import Parting
 from streamline_core.topic import TopicDefinition
 
 
@@ -72,10 +73,11 @@ def test_a_consumer_follows_a_fork():
     for i in range(4):
         bench.write(log, [b"%d" % i, b"x"])
     behind, ahead = Consumer(partition, 0, bytearray(512)), Consumer(partition, 6, bytearray(512))
-    successor = partition.fork(log, 4)
+    partition.fork(log, Parting(4, 4, 4, {}))
     for _ in range(6):
+        bench.settle(*partition.all_logs())
         partition.tick()
-        bench.settle(log, successor)
+    successor = partition.current
     bench.write(successor, [b"new"])
     assert taken(behind) == [(0, b"0"), (1, b"x"), (2, b"1"), (3, b"x"), (0, b"2"), (1, b"x"), (2, b"3"), (3, b"x"), (4, b"new")]
     assert [row[1] for row in taken(ahead)][-1] == b"new"

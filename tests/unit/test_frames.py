@@ -5,8 +5,8 @@ from streamline_core import frames as f
 from streamline_core.errors import ProtocolError
 
 S = b"sessions"
-HAVE = f.encode(f.HAVE, S, (3, ((0, 1, 2, 3, "t", 0, "e1", 9, (0, 0, 1, 0, b""), ((7, 0),), (5,)),)))
-WANT = f.encode(f.WANT, S, (1, 2, ((0, 5, (("torn", 1),), 65536, True, ((7, 0),)),)))
+HAVE = f.encode(f.HAVE, S, (3, ((0, 1, 2, 3, "t", 0, "e1", 9, (0, 0, 1, 0, b""), ((7, 0),), (5,), False),)))
+WANT = f.encode(f.WANT, S, (1, 2, ((0, 5, (("torn", 1),), 65536, True, ((7, 0),), 6),)))
 
 
 def test_cut_anywhere_a_control_frame_is_refused():
@@ -31,7 +31,7 @@ def test_any_flipped_bit_and_any_garbage_give_a_frame_or_an_error():
 
 def test_the_wrong_shape_is_refused():
     for type_, fields in (
-        (f.BYE, ("x", -1)), (f.BYE, ("x",)), (f.BYE, (b"x", 1)), (f.BYE, ("x", True)), (f.BYE, ("x" * 257, 1)), (f.GAP, (0, 1, 2, None)),
+        (f.BYE, ("x", -1)), (f.BYE, ("x",)), (f.BYE, (b"x", 1)), (f.BYE, ("x", True)), (f.BYE, ("x" * 257, 1)), (f.GAP, (0, 1, 2, None, 7)), (f.GAP, (0, 1, 2, "torn")),
         (f.HAVE, (1, ((),))), (f.WANT, (1, 2, ((0, 5, (), 6, 1, ()),))),
         (f.ERROR, ("c", "t", 0, -1)), (f.STATE, ()), (f.DIFF, ()), (11, ()), (0, ()),
     ):  # fmt: skip

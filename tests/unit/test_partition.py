@@ -2,6 +2,7 @@
 
 from logs import Bench
 from streamline_core.consumer import Consumer
+from streamline_core.sender import Parting
 from test_consumer import opened, taken
 
 
@@ -12,17 +13,18 @@ def forked(cut_after=None):
     log = partition.current
     for value in (b"a", b"b", b"c", b"d"):
         bench.write(log, [value])
-    successor = partition.fork(log, 2)
-    for i in range(6):
+    partition.fork(log, Parting(2, 2, 2, {}))
+    for i in range(7):
         if i == cut_after:
             break
+        bench.settle(*partition.all_logs())
         partition.tick()
-        bench.settle(log, successor)
+    bench.settle(*partition.all_logs())
     return bench, partition
 
 
 def test_a_power_cut_at_any_point_of_a_fork_leaves_one_open_epoch_and_all_records():
-    for rounds in range(6):
+    for rounds in range(7):
         bench, _ = forked(rounds)
         bench.storage.power_cut()
         partition = opened(bench)
@@ -40,14 +42,47 @@ def test_a_power_cut_at_any_point_of_a_fork_leaves_one_open_epoch_and_all_record
 
 
 def test_nothing_of_a_successor_counts_before_the_seal_is_durable():
-    bench, partition = forked(0)
+    bench, partition = forked(1)
     assert partition.current.held and partition.current.durable == 0
-    bench.settle(partition.current)
-    assert partition.current.durable == 0
     for _ in range(4):
+        assert partition.current.durable == 0 or not partition.current.held
         partition.tick()
         bench.settle(*partition.logs())
     assert partition.current.durable == 2 and not partition.current.held
+
+
+def test_a_successor_whose_storage_fails_is_given_up_and_costs_nothing():
+    bench, partition = forked(1)
+    old, successor = partition.logs()
+    successor.failure = OSError("EIO")
+    assert partition.tick() is None and partition.current is old and partition.sealed == []
+    assert old.durable == 4 and not old.sealed and [row[1] for row in taken(Consumer(partition, 0, bytearray(512)))] == [b"a", b"b", b"c", b"d"]
+    assert len(bench.storage.list("t-0")) == 1
+    bench.write(old, [b"e"])
+    assert old.durable == 5
+
+
+def test_what_was_moved_is_given_back_when_the_seal_is_durable():
+    bench, partition = forked()
+    old, new = partition.logs()
+    assert old.written == 2 and old.total_bytes == sum(old.sizes) and new.total_bytes == sum(new.sizes)
+    for _ in range(20):
+        bench.write(new, [bytes(200)])
+    partition.fork(new, Parting(4, 4, 30, {}))
+    for _ in range(4):
+        bench.settle(*partition.all_logs())
+        partition.tick()
+    assert new.written == 4 and new.state.reported == 30 and all([base < 4 for base in new.bases])
+    assert sum([bench.storage.size(name) for name in bench.segments() if new.folder in name]) == new.total_bytes
+
+
+def test_a_folder_without_a_state_and_without_a_record_is_dropped():
+    bench, partition = forked()
+    current = partition.current.folder
+    bench.storage.append("t-0/e1-00000007/x", b"")
+    partition = opened(bench)
+    assert partition.current.folder == current and len(partition.logs()) == 2
+    assert "e1-00000007" not in bench.storage.list("t-0")
 
 
 def test_a_failed_fork_changes_nothing():
@@ -61,11 +96,9 @@ def test_a_failed_fork_changes_nothing():
         raise OSError("EIO")
 
     bench.storage.append = refuse
-    try:
-        partition.fork(log, 0)
-        raise AssertionError("nothing was raised")
-    except Exception as error:
-        assert "EIO" in str(error)
+    partition.fork(log, Parting(0, 0, 0, {}))
+    bench.settle(*partition.all_logs())
+    assert partition.tick() is None
     bench.storage.append = append
     assert partition.current is log and partition.sealed == [] and not log.sealed
     assert len(bench.storage.list("t-0")) == 1

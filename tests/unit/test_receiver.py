@@ -84,20 +84,21 @@ def test_what_can_never_be_applied_is_quarantined_and_counted():
 
 def test_gaps():
     receiver = make(5)
-    op = receiver.on_gap(3, 9, "evicted")
+    op = receiver.on_gap(3, 9, "evicted", 7)
     assert (op.first, op.next, op.state.lost) == (5, 9, {"evicted": 4})
-    assert receiver.on_gap(5, 9, "evicted") is None and receiver.on_gap(10, 12, "torn") is None
+    assert receiver.on_gap(5, 9, "evicted", 7) is None and receiver.on_gap(10, 12, "torn", 7) is None
     for first, next_, cause in ((9, 9, "torn"), (9, 8, "torn"), (9, 10, "eaten"), (0, 1 << 60, "torn")):
-        raises(ProtocolError, receiver.on_gap, first, next_, cause)
+        raises(ProtocolError, receiver.on_gap, first, next_, cause, 7)
 
 
 def test_have_and_close():
     receiver = make()
-    assert receiver.on_have(10, 0).state.produced == 10 and receiver.on_have(10, 0) is None
-    raises(ProtocolError, receiver.on_have, (1 << 64) - 1, 0)
+    mine = ((7, 0),)
+    assert receiver.on_have(10, 0, mine, False).state.produced == 10 and receiver.on_have(10, 0, mine, False) is None
+    raises(ProtocolError, receiver.on_have, (1 << 64) - 1, 0, mine, False)
     state = receiver.close().state
     assert state.closed and loss_of(state.next, state.produced, state.lost, state.closed) == {"storage": 10} and receiver.close() is None
-    assert not receiver.on_have(10, 0).state.closed
+    assert not receiver.on_have(10, 0, mine, False).state.closed
 
 
 def test_any_order_of_frames_gives_every_record_once():

@@ -16,7 +16,7 @@ def built(batches=5, per_batch=3, segment_bytes=1024):
         values = [b"%04d" % (i * per_batch + j) * 20 for j in range(per_batch)]
         bench.write(log, values)
         rows.append(values)
-    return bench, rows, 60 + per_batch * 82
+    return bench, rows, 64 + per_batch * 82
 
 
 def flat(rows):
@@ -34,7 +34,7 @@ def test_a_torn_tail_at_every_byte_of_the_last_batch_costs_that_batch_only():
         log = again.open()
         found, gaps = read_all(log)
         assert [value for _, value in found] == flat(rows[:2]), cut
-        header_there = cut >= 2 * size + 60
+        header_there = cut >= 2 * size + 64
         assert gaps == ([(6, 9, "torn")] if header_there else []), (cut, gaps)
         assert log.next == (9 if header_there else 6)
         again.write(log, [b"after"])
@@ -47,7 +47,7 @@ def test_a_flipped_bit_is_a_gap_of_exactly_its_batch():
         originals = {name: bytes(bench.storage.files[name]) for name in bench.segments()}
         for hurt in range(8):  # the last one is a tail
             name = bench.segments()[hurt // 3]
-            for at in (0, 3, 4, 20, 57, 59, 60, 63, 70, size - 1):
+            for at in (0, 3, 4, 20, 53, 57, 59, 60, 63, 64, 70, size - 1):
                 bench.storage.files[name][hurt % 3 * size + at] ^= 0x10
                 twin = Bench(storage=bench.storage)
                 if walked:  # without a saved state all of it is walked
@@ -78,7 +78,7 @@ def test_a_value_that_holds_a_batch_is_not_taken_for_one():
     for values in ([b"0", b"1", b"2"], [b"3", inner, b"5"], [b"6"]):
         bench.write(log, values)
     name = bench.segments()[0]
-    bench.storage.files[name][60 + 2 * 3 + 3 + 60 + 6] ^= 1  # the body of the second batch
+    bench.storage.files[name][64 + 2 * 3 + 3 + 64 + 6] ^= 1  # the body of the second batch
     for storage in (bench.storage, MemoryStorage()):
         if storage is not bench.storage:
             storage.append(name, bench.storage.files[name])
@@ -268,8 +268,8 @@ def test_a_forked_log_ends_at_its_seal_whatever_is_synced_later():
     other = StreamId("e1", "t", 0, 1)
     successor = bench.open(other)
     at = fork(log, 6, successor)
-    log.durable = min(log.durable, at)
-    log.state.sealed_at = at
+    log.end(at, successor)
+    log.seal(6, 6, {})
     log.commit()
     bench.settle(log, successor)
     assert at == 6 and log.durable == 6 and successor.durable == 7

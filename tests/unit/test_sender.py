@@ -13,10 +13,10 @@ def built(n=8):
     return bench, log, StreamSender(0, log)
 
 
-def want(sender, number, next_, limit=100000, resend=False, echo=0, have=1, lineage=None, lost=()):
+def want(sender, number, next_, limit=100000, resend=False, echo=0, have=1, lineage=None, lost=(), produced=0):
     if lineage is None:
         lineage = sender.log.state.lineage if next_ else ()
-    return sender.on_want(number, echo, next_, lost, limit, resend, lineage, have)
+    return sender.on_want(number, echo, next_, lost, limit, resend, lineage, produced, have)
 
 
 def drain(sender, bytes_max=1):
@@ -74,7 +74,7 @@ def test_a_log_just_opened_and_not_yet_synced_is_no_fork():
     assert log.durable == 0 and log.written == 8
     sender = StreamSender(0, log)
     assert want(sender, 0, 8, lineage=lineage) == (True, False, None)
-    assert want(StreamSender(0, log), 0, 9, lineage=lineage)[2] == 8
+    assert want(StreamSender(0, log), 0, 9, lineage=lineage)[2].at == 8
 
 
 def test_a_log_that_has_failed_is_no_fork_either():

@@ -496,9 +496,9 @@ def test_a_hub_answers_a_greeting_of_another_version_by_name():
 
 
 def test_fields_that_a_later_build_appends_are_passed_over():
-    longer = (1, ((0, 0, 5, 0, "t", 0, "e1", 7, (0, 0, 1, 0, b""), ((1, 0, 9),), None, "new"),), "new")
+    longer = (1, ((0, 0, 5, 0, "t", 0, "e1", 7, (0, 0, 1, 0, b""), ((1, 0, 9),), None, True, "new"),), "new")
     frame = frames.decode(frames.encode(frames.HAVE, b"12345678", longer))
-    assert frame.fields == [1, [[0, 0, 5, 0, "t", 0, "e1", 7, [0, 0, 1, 0, b""], [[1, 0]], None]]]
+    assert frame.fields == [1, [[0, 0, 5, 0, "t", 0, "e1", 7, [0, 0, 1, 0, b""], [[1, 0]], None, True]]]
 
 
 def test_gaps_without_end_wedge_nobody_else():
@@ -509,9 +509,9 @@ def test_gaps_without_end_wedge_nobody_else():
     world.run_until(world.drained)
     session, first = world.hub.nodes["e1"].current.id, 5
     for _ in range(100):
-        world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, first + (1 << 48), "evicted")))
+        world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, first + (1 << 48), "evicted", 7)))
         first += 1 << 48
-    world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, 1 << 63, "evicted")))
+    world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, 1 << 63, "evicted", 7)))
     others = produce(other, 5)
     world.run_until(lambda: other.node.ledger()[0]["delivered"] == 5)
     assert world.values("e2") == [others] and world.values("e1") == [values]

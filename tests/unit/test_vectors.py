@@ -63,10 +63,10 @@ def body_of(row):
 def test_batches_are_written_as_they_stand():
     for row in vectors("batches.json"):
         body = body_of(row)
-        head = bytearray(60)
+        head = bytearray(64)
         b.pack_header(
             head, row["flags"], row["count"], row["span"], row["base"], row["hlc"], row["term"], row["producer"], row["sequence"],
-            len(body), binascii.crc32(body),
+            row["behind"], len(body), binascii.crc32(body),
         )  # fmt: skip
         assert bytes(head) + body == unhex(row["hex"]), row["name"]
 
@@ -76,11 +76,11 @@ def test_batches_are_read_as_they_stand():
         found = list(b.batches(unhex(row["hex"])))
         assert len(found) == 1, row["name"]
         header, view = found[0]
-        for name in ("flags", "count", "span", "base", "hlc", "term", "producer", "sequence"):
+        for name in ("flags", "count", "span", "base", "hlc", "term", "producer", "sequence", "behind"):
             assert getattr(header, name) == row[name], (row["name"], name)
         assert b.understood(header) and header.trusted == (row["flags"] & 2 == 0) and header.control == ("note" in row)
         if "note" in row:
-            assert bytes(view[60:]) == unhex(row["note"])
+            assert bytes(view[64:]) == unhex(row["note"])
         rows = list(b.records(header, view))
         assert len(rows) == len(row["records"])
         for got, want in zip(rows, row["records"]):

@@ -1,0 +1,173 @@
+"""The programs beside a node: they write records in every way there is, and remember what they were told.
+
+Rule: a record counts as acknowledged when the log's durable mark has passed it, and then the model has it for good. A program
+whose producer has an id repeats what was not acknowledged, also after a crash; the others do not. Must not know: how the log
+does it.
+"""
+
+from streamline_core.errors import QueueFull, StorageFull
+
+PRODUCERS = 2  # with an id, per machine
+
+
+class _Wait:
+    """Records accepted by one log in one term, in the order of their offsets: [(offset, content key)]."""
+
+    def __init__(self, log):
+        self.log = log
+        self.term = log.term
+        self.rows = []
+
+
+class _Producer:
+    """Writes 0, 1, 2, … under one id to one partition; repeats from the first that was not acknowledged."""
+
+    def __init__(self, number, topic):
+        self.id = 1000 + number
+        self.topic = topic
+        self.next = 1
+        self.acked = 0
+
+
+class Application:
+    def __init__(self, machine):
+        self._machine = machine
+        self._fleet = machine.fleet
+        self._model = machine.fleet.model
+        self._waits = []
+        self._producers = {}
+        self.refused = 0
+        self.owed = {}  # content keys acknowledged on this machine's disk
+
+    def write(self, kind, topic, count, size):
+        """Write `count` records; the node may refuse some of them, in the documented ways."""
+        machine = self._machine
+        partitions = machine.config.topics[topic].partitions
+        try:
+            if kind == "many":
+                self._many(topic, count, size)
+            elif kind == "producer":
+                self._produce(topic, count, size)
+            else:
+                for i in range(count):
+                    self._one(kind, topic, size, i % partitions if kind == "full" and i % 3 == 0 else -1)
+        except (QueueFull, StorageFull):
+            self.refused += 1
+            self._fleet.note("%s: a write is refused" % machine.label)
+        if self._fleet.random.below(8) == 0:
+            machine.node.sync_now()
+
+    def _one(self, kind, topic, size, partition):
+        content, value = self._model.fresh(self._machine, topic, size)
+        node = self._machine.node
+        self._model.tried(content)
+        try:
+            self._accepted(*self._produced_one(node, kind, topic, content, value, partition))
+        except (QueueFull, StorageFull):
+            self._model.refused(content)
+            raise
+
+    def _produced_one(self, node, kind, topic, content, value, partition):
+        if kind == "full":
+            key = content.encode() if self._fleet.random.below(4) else None
+            log, offset = node.produce(topic, value, key, (("h", b"x"),), 1700000000000, partition=partition)
+        else:
+            log, offset = node.produce(topic, value)
+        return log, offset, content
+
+    def _many(self, topic, count, size):
+        made = [self._model.fresh(self._machine, topic, size) for _ in range(count)]
+        for content, _ in made:
+            self._model.tried(content)
+        try:
+            log, first, next_ = self._machine.node.produce_many(topic, [value for _, value in made])
+        except (QueueFull, StorageFull):
+            for content, _ in made:
+                self._model.refused(content)
+            raise
+        if next_ - first != count:
+            self._fleet.violation("produce_many took %d of %d" % (next_ - first, count))
+        for i in range(count):
+            self._accepted(log, first + i, made[i][0])
+
+    def _produce(self, topic, count, size):
+        """All that was not acknowledged, and `count` new ones."""
+        number = self._machine.number * 100 + len(self._producers) if topic not in self._producers else 0
+        producer = self._producers.setdefault(topic, _Producer(number, topic))
+        node = self._machine.node
+        first = producer.acked + 1
+        producer.next += count
+        for sequence in range(first, producer.next):
+            content, value = self._model.repeatable(self._machine, topic, producer.id, sequence, size)
+            self._model.tried(content)
+            log, offset = node.produce(topic, value, producer=producer.id, sequence=sequence, partition=0)
+            if offset >= 0:
+                self._accepted(log, offset, content)
+
+    def _accepted(self, log, offset, content):
+        for wait in self._waits:
+            if wait.log is log and wait.term == log.term:
+                if not wait.rows or wait.rows[-1][0] < offset:
+                    wait.rows.append((offset, content))
+                    return
+                if (offset, content) in wait.rows:
+                    return  # a repeat of what is still on its way
+        wait = _Wait(log)
+        wait.rows.append((offset, content))
+        self._waits.append(wait)
+
+    def settle(self):
+        """Take up what became durable, and what never will."""
+        node = self._machine.node
+        for wait in list(self._waits):
+            log = wait.log
+            while wait.rows and wait.rows[0][0] < log.durable:
+                offset, content = wait.rows.pop(0)
+                self._told(log, offset, content)
+            if wait.rows and log.successor is not None:
+                self._move(wait)
+            elif wait.rows and (log.failure is not None or log.term != wait.term):
+                wait.rows = []  # they are told: produce it again
+            if not wait.rows:
+                self._waits.remove(wait)
+        for topic in sorted(self._producers):
+            producer = self._producers[topic]
+            last = node.producer_last(topic, 0, producer.id)
+            if last >= producer.next:
+                self._fleet.violation("producer %d: %d is durable, %d was never sent" % (producer.id, last, last))
+            while producer.acked < last:
+                producer.acked += 1
+                self._acknowledged(self._model.content_of(producer.id, producer.acked))
+
+    def _told(self, log, offset, content):
+        self._model.told(log.stream.key(), offset, content)
+        if content[0] != "p":
+            self._acknowledged(content)
+
+    def _acknowledged(self, content):
+        self._model.acknowledged(content)
+        self.owed[content] = True
+
+    def _move(self, wait):
+        for offset, content in wait.rows:
+            moved = wait.log.moved(offset)
+            if moved is not None:
+                self._accepted(moved[0], moved[1], content)
+        wait.rows = []
+
+    @property
+    def waiting(self):
+        return len(self._waits) > 0
+
+    def machine_ended(self):
+        """What was not acknowledged by now may be there or not; only those with an id will ask again."""
+        self._waits = []
+
+    def unacknowledged(self):
+        """Contents that were sent and not acknowledged, of producers with an id."""
+        found = []
+        for topic in self._producers:
+            producer = self._producers[topic]
+            for sequence in range(producer.acked + 1, producer.next):
+                found.append(self._model.content_of(producer.id, sequence))
+        return found

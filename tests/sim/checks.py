@@ -1,0 +1,245 @@
+"""What must hold at rest, and at any moment: said of the hub's store, the disks and the ledgers, against the model.
+
+Rule: no code of the core decides here what is right; its ledger and its logs are only read. A check that fails names the stream
+and the record.
+"""
+
+from bytes_on_disk import batches_anywhere
+from model import stream_of
+from streamline_core.frames import NAMES
+
+SLACK_SEGMENTS = 4  # what may lie above a cap between two turns: the reserve, and what one write brings
+
+
+def describe(frame):
+    """A frame for people."""
+    return "%s %d bytes" % (NAMES[frame[0]] if frame[0] < len(NAMES) else "type %d" % frame[0], len(frame))
+
+
+def _alive(fleet):
+    return [machine for machine in fleet.machines if not machine.retired]
+
+
+def _rows(fleet):
+    """The ledger rows of all nodes, those of local topics left out: [(machine, stream key, row)]."""
+    for machine in _alive(fleet):
+        for row in machine.node.ledger() if machine.node is not None else ():
+            if not row["local"]:
+                yield machine, (row["node"], row["topic"], row["partition"], int(row["epoch"], 16)), row
+
+
+def why_not_drained(fleet):
+    """What is still owed or wrong, in words; "" if nothing is."""
+    if fleet.cloud.hub is None:
+        return "the hub is down"
+    for machine in _alive(fleet):
+        if machine.node is None:
+            return "%s is down" % machine.label
+        for row in machine.node.ledger():
+            where = "%s %s-%d/%s: " % (machine.label, row["topic"], row["partition"], row["epoch"])
+            if row["failure"] or row["refused"]:
+                return where + str(row["failure"] or row["refused"])
+            if row["buffered"]:
+                return where + "%d buffered" % row["buffered"]
+            if not row["local"] and (row["pending"] or row["unconfirmed"]):
+                return where + "%d pending, unconfirmed %r; link %s" % (row["pending"], row["unconfirmed"], machine.node.status()["state"])
+        if machine.app.waiting:
+            return machine.label + ": somebody waits for the disk"
+        if machine.node.status()["state"] != "open":
+            return "%s: link %s: %s" % (machine.label, machine.node.status()["state"], machine.node.status()["why"])
+    return ""
+
+
+def drained(fleet):
+    return not why_not_drained(fleet)
+
+
+def all_is_told(fleet):
+    for machine in _alive(fleet):
+        machine.app.settle()
+
+
+def limits(fleet):
+    """At any moment: what has a bound is within it."""
+    for machine in _alive(fleet):
+        cap = machine.config.resources.max_storage
+        used = machine.disk.used
+        if cap and used > cap + SLACK_SEGMENTS * machine.config.log.segment_bytes:
+            fleet.violation("%s stores %d bytes of %d" % (machine.label, used, cap))
+        queue_max = machine.config.sync.max_queue_size
+        if queue_max and machine.node is not None and not fleet.model.did("rollback") and not fleet.model.disk_changed(machine.name):
+            owed = sum([row["next"] - _hub_next(fleet, key) for other, key, row in _rows(fleet) if other is machine])
+            if owed > queue_max:
+                fleet.violation("%s queues %d records of %d" % (machine.label, owed, queue_max))
+    if fleet.cloud.hub is not None:
+        status = fleet.cloud.hub.status()
+        if status["credit_granted"] > status["credit_total"]:
+            fleet.violation("credit %d of %d" % (status["credit_granted"], status["credit_total"]))
+
+
+def _hub_next(fleet, key):
+    state = fleet.cloud.store.states.get(key)
+    return state.next if state is not None else 0
+
+
+def everything(fleet):
+    """All promises, at rest."""
+    limits(fleet)
+    _ledgers_agree(fleet)
+    _streams_are_tiled(fleet)
+    _causes_happened(fleet)
+    _nothing_is_missing(fleet)
+    _order_holds(fleet)
+    _disks_tell_the_same(fleet)
+
+
+def _ledgers_agree(fleet):
+    store = fleet.cloud.store
+    held = {}
+    for machine, key, row in _rows(fleet):
+        held[key] = True
+        state = store.states.get(key)
+        mine = row["produced"], row["delivered"], row["pending"], row["lost"]
+        if state is None:
+            if row["produced"]:
+                fleet.violation("%s says %r of %r, the hub does not know it" % (machine.label, mine, key))
+            continue
+        lost = dict(state.lost)
+        if state.closed and state.produced > state.next:
+            lost["storage"] = lost.get("storage", 0) + state.produced - state.next
+        theirs = state.produced, state.next - sum(state.lost.values()), 0, lost
+        if mine != theirs:
+            fleet.violation("%s says (produced, delivered, pending, lost) %r of %r, the hub %r" % (machine.label, mine, key, theirs))
+        if row["produced"] != row["delivered"] + row["pending"] + sum(row["lost"].values()):
+            fleet.violation("the ledger of %r does not add up: %r" % (key, row))
+    for key in sorted(store.states):
+        state = store.states[key]
+        if key not in held and not state.closed:
+            fleet.violation("nobody holds %r any more, and the hub has not closed it" % (key,))
+
+
+def _streams_are_tiled(fleet):
+    """Below a watermark each offset is a record, a control batch, or in one gap; and the gaps are what the state counts as lost."""
+    store = fleet.cloud.store
+    for key in sorted(store.states):
+        state = store.states[key]
+        taken = {}
+        lost = {}
+        for offset in list(store.rows.get(key, ())) + store.controls.get(key, []):
+            taken[offset] = taken.get(offset, 0) + 1
+        for first, next_, cause in store.gaps.get(key, ()):
+            lost[cause] = lost.get(cause, 0) + next_ - first
+            for offset in range(first, next_):
+                taken[offset] = taken.get(offset, 0) + 1
+        for offset in range(state.next):
+            if taken.get(offset) != 1:
+                fleet.violation("offset %d of %r is there %d times below the watermark %d" % (offset, key, taken.get(offset, 0), state.next))
+        if len(taken) != state.next or lost != state.lost:
+            fleet.violation("%r: %d offsets and lost %r at watermark %d, lost %r" % (key, len(taken), lost, state.next, state.lost))
+
+
+def _causes_happened(fleet):
+    model = fleet.model
+    for key in sorted(fleet.cloud.store.gaps):
+        name = key[0]
+        changed = model.disk_changed(name)
+        for first, next_, cause in fleet.cloud.store.gaps[key]:
+            if cause == "evicted":
+                # On a full disk the note may be there and the removal not, when the process ends.
+                good = _covered(model.removed_ranges.get(key, []), first, next_) or model.did("full", name) or model.did("rot", name) or changed
+            elif cause == "corrupt":
+                good = model.did("rot", name) or model.did("rot slot", name)
+            elif cause == "torn":
+                good = model.did("power", name) or model.did("full", name)
+            elif cause == "storage":
+                good = changed or model.did("rot", name)
+            elif cause == "rolled back":
+                good = model.did("rollback")
+            else:
+                good = cause == "too large" and fleet.plan.hub["frame_bytes_max"] < 65536
+            if not good:
+                fleet.violation("offsets [%d, %d) of %r are lost by %r, which never happened" % (first, next_, key, cause))
+
+
+def _covered(ranges, first, next_):
+    at = first
+    for low, high in sorted(ranges):
+        if low <= at < high:
+            at = high
+    return at >= next_
+
+
+def _nothing_is_missing(fleet):
+    """Each acknowledged record is at the hub, or in a gap that befell it, or the model knows that no one can have it."""
+    model, store = fleet.model, fleet.cloud.store
+    for content in sorted(model.written):
+        written = model.written[content]
+        if not written.acked or content in model.excused or store.where.get(content):
+            continue
+        if written.topic == "c":  # local: it stays on its disk, which is looked at elsewhere
+            continue
+        places = model.told_of.get(content, []) + model.removed_of.get(content, []) + model.damaged_of.get(content, [])
+        if not any([_in_gap(store, key, offset) for key, offset in places]):
+            if content in model.removed_of and _fork_took_a_gap(fleet, model.removed_of[content][0][0]):
+                continue
+            if content not in model.damaged_of:  # the end of a log may rot without a trace: nobody can know what was there
+                fleet.violation("%s was acknowledged; the hub has neither it nor a gap for it: %r" % (content, places))
+
+
+def _fork_took_a_gap(fleet, stream):
+    """A fork moves the gaps of what was evicted, too, to other offsets of another epoch."""
+    found = [key for key in fleet.cloud.store.gaps if key[:3] == stream[:3] and key[3] != stream[3]]
+    return fleet.model.disk_changed(stream[0]) and any([row[2] == "evicted" for key in found for row in fleet.cloud.store.gaps[key]])
+
+
+def _in_gap(store, key, offset):
+    for first, next_, _ in store.gaps.get(key, ()):
+        if first <= offset < next_:
+            return True
+    state = store.states.get(key)
+    return state is not None and state.closed and state.next <= offset < state.produced
+
+
+def _number(content):
+    """(who, n) of a content."""
+    who, _, n = content.partition(".")
+    return who, int(n)
+
+
+def _order_holds(fleet):
+    """Along a stream, what one writer wrote rises."""
+    for key in sorted(fleet.cloud.store.rows):
+        _rises(fleet, key, fleet.cloud.store.rows[key])
+
+
+def _rises(fleet, key, rows):
+    last = {}
+    for offset in sorted(rows):
+        who, n = _number(rows[offset])
+        if n <= last.get(who, 0):
+            fleet.violation("offset %d of %r: %s comes after %s.%d" % (offset, key, rows[offset], who, last[who]))
+        last[who] = n
+
+
+def _disks_tell_the_same(fleet):
+    """What lies on the disks is what was acknowledged there, and what is owed is there, at the hub, or in a place that was removed."""
+    model = fleet.model
+    for machine in _alive(fleet):
+        there = {}
+        for name in sorted(machine.disk.files):
+            stream = stream_of(name)
+            if stream is None:
+                continue
+            rows = {}
+            for batch in batches_anywhere(machine.disk.files[name].data):
+                for offset, content in batch.contents():
+                    rows[offset] = content
+                    there[content] = True
+                    told = model.told_at.get((stream, offset))
+                    if told is not None and content not in told and not model.disk_changed(machine.name) and told[0] not in model.damaged_of:
+                        fleet.violation("%s holds %s at offset %d of %r, acknowledged as %s" % (machine.label, content, offset, stream, told[0]))
+            _rises(fleet, stream, rows)
+        for content in sorted(machine.app.owed):
+            if content in there or content in model.excused or content in model.damaged_of or content in model.removed_of:
+                continue
+            fleet.violation("%s was acknowledged by %s and is on its disk no more" % (content, machine.label))

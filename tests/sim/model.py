@@ -1,0 +1,152 @@
+"""What was written, what the writers were told, and what truly happened to it: the truth that checks are made against.
+
+Rule: it learns from the applications, from the faults, and from bytes that it reads by itself; never from what the core says of its state.
+A record is known by its content. Must not know: how anything is stored or sent.
+"""
+
+from bytes_on_disk import batches_anywhere
+
+
+class Written:
+    """One content. acked: its writer was told that it is durable."""
+
+    def __init__(self, machine, topic):
+        self.name = machine.name
+        self.topic = topic
+        self.accepted = False
+        self.acked = False
+
+
+class Model:
+    def __init__(self, fleet):
+        self._fleet = fleet
+        self.written = {}  # content: Written
+        self.told_at = {}  # (stream key, offset): contents that were acknowledged there (several: several disks)
+        self.told_of = {}  # content: [(stream key, offset)] where it was acknowledged
+        self.removed_of = {}  # content: [(stream key, offset)] in segments that the core has removed
+        self.removed_ranges = {}  # stream key: [(first, next)] of what was in removed segments
+        self.damaged_of = {}  # content: [(stream key, offset)] in batches that rotted
+        self.excused = {}  # content: why nobody can be asked for it
+        self.maybe_twice = {}  # contents that a producer repeated to a disk that cannot know the first one
+        self.happened = {}  # what befell: {(kind, node name): how often}
+        self._counts = {}
+
+    # The applications' side
+
+    def fresh(self, machine, topic, size):
+        """(content, value) of a new record that is written once."""
+        n = self._counts[machine.number] = self._counts.get(machine.number, 0) + 1
+        return self._new("m%d.%d" % (machine.number, n), machine, topic, size)
+
+    def repeatable(self, machine, topic, producer, sequence, size):
+        """(content, value) of a producer's record: the same each time."""
+        return self._new(self.content_of(producer, sequence), machine, topic, 10 + sequence % 40)
+
+    def content_of(self, producer, sequence):
+        return "p%d.%d" % (producer, sequence)
+
+    def _new(self, content, machine, topic, size):
+        if content not in self.written:
+            self.written[content] = Written(machine, topic)
+        value = content.encode() + b"|"
+        return content, value + b"x" * max(0, size - len(value))
+
+    def tried(self, content):
+        """It is being written: whatever comes of it, it may be there from now on."""
+        self.written[content].accepted = True
+
+    def refused(self, content):
+        """Its writer was told that nothing was stored."""
+        self.written[content].accepted = False
+
+    def told(self, stream, offset, content):
+        """`offset` of a stream was acknowledged as holding this content."""
+        contents = self.told_at.setdefault((stream, offset), [])
+        if content not in contents:
+            if contents and not self.disk_changed(stream[0]) and not self.did("rot", stream[0]):
+                self._fleet.violation("offset %d of %r was acknowledged as %s and as %s" % (offset, stream, contents[0], content))
+            contents.append(content)
+        places = self.told_of.setdefault(content, [])
+        if (stream, offset) not in places:
+            places.append((stream, offset))
+
+    def acknowledged(self, content):
+        self.written[content].acked = True
+
+    # The hub's side
+
+    def arrived(self, stream, offset, content):
+        """The hub's store has this content at this offset now."""
+        written = self.written.get(content)
+        if written is None or not written.accepted:
+            self._fleet.violation("the hub stored %r, which nobody wrote" % content)
+        if written.topic != stream[1] or written.name != stream[0]:
+            self._fleet.violation("the hub stored %s of %s %s in %r" % (content, written.name, written.topic, stream))
+        told = self.told_at.get((stream, offset))
+        if told is not None and content not in told:
+            if not self.disk_changed(stream[0]):
+                self._fleet.violation("the hub stored %s at offset %d of %r, which was acknowledged as %s" % (content, offset, stream, told[0]))
+        places = self._fleet.cloud.store.where[content]
+        if len(places) > 1 and content not in self.maybe_twice:
+            self._fleet.violation("the hub stored %s twice: %r" % (content, places))
+
+    # The disks' side
+
+    def removed(self, machine, name, content):
+        """The core removed a file."""
+        stream = stream_of(name)
+        if stream is None:
+            return
+        batches = batches_anywhere(content)
+        for batch in batches:
+            for offset, key in batch.contents():
+                self.removed_of.setdefault(key, []).append((stream, offset))
+        if batches:
+            self.removed_ranges.setdefault(stream, []).append((batches[0].base, batches[-1].next))
+
+    def rotted(self, machine, name, at):
+        """A bit of byte `at` of a segment is about to turn over."""
+        self.befell("rot", machine)
+        stream = stream_of(name)
+        for batch in batches_anywhere(machine.disk.files[name].data):
+            if batch.at <= at < batch.at + batch.length:
+                for offset, key in batch.contents():
+                    self.damaged_of.setdefault(key, []).append((stream, offset))
+
+    def power_went(self, machine):
+        self.befell("power", machine)
+
+    def disk_lost(self, machine, owed):
+        """The machine has another disk, which holds what is in `owed`. What only the old one had is nobody's fault."""
+        self.befell("disk", machine)
+        for content in machine.app.owed:
+            if content not in owed:
+                self.excused[content] = "its disk is gone"
+        for content in machine.app.unacknowledged():
+            self.maybe_twice[content] = True
+        machine.app.owed = dict(owed)
+        for other in self._fleet.machines:
+            if other is not machine and not other.retired:
+                for content in other.app.owed:
+                    self.excused.pop(content, None)
+
+    def befell(self, kind, machine):
+        key = (kind, machine.name if machine is not None else "")
+        self.happened[key] = self.happened.get(key, 0) + 1
+
+    def did(self, kind, name=""):
+        return self.happened.get((kind, name), 0) > 0
+
+    def disk_changed(self, name):
+        """Whether several disks have held streams of this node."""
+        return self.did("disk", name) or self.did("clone", name)
+
+
+def stream_of(name):
+    """(origin, topic, partition, epoch) of a segment's path, None for other files."""
+    parts = name.split("/")
+    if len(parts) != 3 or not parts[2].endswith(".seg"):
+        return None
+    topic, _, partition = parts[0].rpartition("-")
+    origin, _, epoch = parts[1].rpartition("-")
+    return origin, topic, int(partition), int(epoch, 16)

@@ -1,0 +1,160 @@
+"""What shall happen in one history: the machines, what is written where, and every fault, drawn from a seed before anything runs.
+
+Rule: a plan is data: tuples and small dicts, nothing decided later depends on it except through it. So a failing plan can be made smaller
+by leaving rows out, and what is left still happens as before. Runs on both interpreters. Must not know: how a fault is done.
+"""
+
+import binascii
+
+from harness import Random
+
+TOPICS = ("a", "b", "c")
+# kind, how often, whether it may take the data with it (then the model excuses what it names)
+FAULTS = (
+    ("link", 14),  # the connection to the broker breaks, and comes back
+    ("up", 8),  # half open: nothing gets through in one direction, and nobody is told
+    ("down", 8),
+    ("lossy", 10),  # loss, repeats and reordering, both ways
+    ("slow", 6),  # a few KB/s
+    ("forget", 4),  # the broker loses all it holds
+    ("late", 8),  # frames of earlier sessions arrive once more
+    ("power", 16),  # the machine loses its power, in the middle of a storage call or between two
+    ("kill", 8),  # its process is killed: the system's cache survives
+    ("stop", 3),  # its process ends orderly, and starts again
+    ("hub", 10),  # the hub's process is killed
+    ("store", 5),  # the hub's store refuses commits for a while
+    ("backup", 4),  # the hub's store is backed up …
+    ("rollback", 3),  # … and restored
+    ("image", 4),  # a machine's disk is copied …
+    ("restore", 3),  # … and put back
+    ("wipe", 2),  # a machine gets an empty disk
+    ("clone", 2),  # a second machine starts with a copy of the disk and the same node id
+    ("full", 5),  # no room on a disk for a while
+    ("slow disk", 5),
+    ("unreadable", 3),  # reads fail for a while
+    ("rot", 4),  # a bit of a segment turns over
+    ("rot slot", 2),  # a bit of a state file does
+    ("clock", 5),  # the wall clock steps, forward or back
+    ("pause", 3),  # sync is paused and resumed
+)
+
+
+class Plan:
+    """seed; world: "small" or "large"; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; writes: [(ms, machine,
+    kind, topic, records, bytes)]; faults: [(ms, kind, machine, duration ms, number)]; hub: options."""
+
+    def __init__(self, seed, world):
+        self.seed = seed
+        self.world = world
+        self.machines = []
+        self.clocks = []
+        self.writes = []
+        self.faults = []
+        self.hub = {}
+        self.duration_ms = 0
+
+    def copy(self):
+        twin = Plan(self.seed, self.world)
+        twin.machines, twin.clocks = list(self.machines), list(self.clocks)
+        twin.writes, twin.faults = list(self.writes), list(self.faults)
+        twin.hub, twin.duration_ms = self.hub, self.duration_ms
+        return twin
+
+    def lines(self):
+        """The plan for people."""
+        found = ["seed %d, %s world, %d ms" % (self.seed, self.world, self.duration_ms), "hub %s" % _shown(self.hub)]
+        for i, given in enumerate(self.machines):
+            found.append("machine %d %s clock %r" % (i, _shown(given), self.clocks[i]))
+        for row in sorted([(w[0], "write", w[1:]) for w in self.writes] + [(f[0], "fault", f[1:]) for f in self.faults]):
+            found.append("%6d ms  %s %r" % row)
+        return found
+
+
+def _shown(given):
+    return "{%s}" % ", ".join(["%s: %s" % (key, _shown(given[key]) if isinstance(given[key], dict) else given[key]) for key in sorted(given)])
+
+
+def stream(seed, name):
+    """A source of random numbers of its own for each purpose: what one part draws moves no other."""
+    random = Random(binascii.crc32(("%d %s" % (seed, name)).encode()))
+    for _ in range(4):
+        random.below(2)
+    return random
+
+
+def draw(seed, world="small"):
+    """The plan of a seed. small: an edge and a hub, 20 faults; large: four edges and a hub, 300 faults."""
+    plan = Plan(seed, world)
+    random = stream(seed, "plan")
+    machines, faults, writes = (1, 20, 24) if world == "small" else (4, 300, 200)
+    plan.duration_ms = 20000 + 10000 * random.below(3) if world == "small" else 180000
+    plan.hub = _hub(random)
+    for i in range(machines):
+        plan.machines.append(_config(random, i))
+        plan.clocks.append((_pick(random, (0, 0, 0, -3600000, 5000, None, None)), _pick(random, (0, 0, 0, 10, -10))))
+    for _ in range(writes):
+        plan.writes.append(_write(random, plan))
+    for _ in range(faults):
+        plan.faults.append(_fault(random, plan))
+    plan.writes.sort()
+    plan.faults.sort()
+    return plan
+
+
+def _pick(random, choices):
+    return choices[random.below(len(choices))]
+
+
+def _hub(random):
+    return {
+        "credit_bytes": _pick(random, (65536, 1 << 20, 64 << 20)),
+        "store_ms": _pick(random, (0, 5, 50)),
+        "frame_bytes_max": _pick(random, (65536, 65536, 65536, 700)),
+    }
+
+
+def _config(random, i):
+    segment_bytes = _pick(random, (1024, 2048, 4096))
+    frame_bytes_max = _pick(random, (1024, 2048, 4096))
+    given = {
+        "node_id": "n%d" % i,
+        "data_dir": "-",
+        "frame_bytes_max": frame_bytes_max,
+        "sync_topics": [{"topic": "a"}, {"topic": "b", "partitions": 2}][: 1 + random.below(2)],
+        "log": {
+            "segment_bytes": segment_bytes,
+            "batch_bytes": min(segment_bytes, frame_bytes_max - 128, _pick(random, (512, 896))),
+            "commit_interval_ms": _pick(random, (0, 5, 20, 100)),
+            "producers_max": _pick(random, (4, 64)),
+        },
+        "sync": {
+            "retry": {"initial_ms": 200, "max_ms": _pick(random, (1000, 5000))},
+            "interval_secs": _pick(random, (0, 0, 0, 2)),
+            "bandwidth_limit": _pick(random, (0, 0, 0, 8000)),
+            "max_queue_size": _pick(random, (0, 0, 0, 150)),
+        },
+        "resources": {
+            "max_storage": _pick(random, (0, 0, 12 * segment_bytes, 24 * segment_bytes)),
+            "eviction_policy": _pick(random, ("oldest", "oldest", "reject")),
+        },
+    }
+    if random.below(3) == 0:
+        given["local_topics"] = ["c"]
+    return given
+
+
+def _write(random, plan):
+    machine = random.below(len(plan.machines))
+    topics = [row["topic"] for row in plan.machines[machine]["sync_topics"]] + plan.machines[machine].get("local_topics", [])
+    kind = _pick(random, ("bare", "bare", "many", "full", "producer", "producer"))
+    return random.below(plan.duration_ms), machine, kind, _pick(random, topics), 1 + random.below(24), _pick(random, (8, 30, 120))
+
+
+def _fault(random, plan):
+    at = random.below(sum([row[1] for row in FAULTS]))
+    for kind, weight in FAULTS:
+        at -= weight
+        if at < 0:
+            break
+    duration_ms = _pick(random, (10, 100, 500, 2000, 6000))
+    return random.below(plan.duration_ms), kind, random.below(len(plan.machines)), duration_ms, random.below(1 << 16)
