@@ -24,7 +24,8 @@ class LogState:
     """sealed_at: where the epoch ended, -1 while it is open. checkpoint: segments with a base below it were walked
     and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as
     lost, by cause. ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of
-    local reading. provisional: its predecessor may not be sealed yet, and then it does not count. reported: the other
+    local reading. provisional: its predecessor may not be sealed yet, and then it does not count. continues:
+    (epoch, offset where that was sealed) of its predecessor, so that one rotten slot there costs nothing. reported: the other
     side's watermark was once this high (a restored hub asks again for less); of a sealed epoch, the highest end that
     it knows of: what lies above sealed_at was on a disk that is gone."""
 
@@ -36,6 +37,7 @@ class LogState:
         self.reported = 0
         self.ordinal = 0
         self.provisional = False
+        self.continues: "tuple[int, int] | None" = None
         self.lost: "dict[str, int]" = {}
         self.lineage: "Lineage" = []
         self.gaps = Gaps()
@@ -50,7 +52,7 @@ class LogState:
             row = cbor.decode(content)
         except ProtocolError:
             return False
-        if not isinstance(row, list) or len(row) != 10 or row[0] != _VERSION:
+        if not isinstance(row, list) or len(row) < 11 or row[0] != _VERSION:
             return False
         self.sealed_at, self.checkpoint, self.acked, self.reported, ordinal = row[1:6]
         self.provisional = ordinal < 0
@@ -60,6 +62,7 @@ class LogState:
         for first, next_, cause in row[8]:
             self.gaps.add(first, next_, cause)
         self.producers.load(row[9])
+        self.continues = (row[10][0], row[10][1]) if row[10] is not None else None
         return True
 
     def save(self) -> int:
@@ -75,5 +78,6 @@ class LogState:
             self.lineage,
             self.gaps.rows[:GAPS_SAVED_MAX],
             self.producers.to_wire()[-PRODUCERS_SAVED_MAX:],
+            self.continues,
         )
         return self.slots.save(cbor.encode(row))

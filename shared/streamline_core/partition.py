@@ -5,7 +5,7 @@ one is durable, and so nothing of it leaves, before the seal is. Knows nothing o
 """
 
 from .errors import StorageFull
-from .recovery import fork, open_log, random_u32
+from .recovery import fork, open_log, random_u32, recover
 from .segments import list_segments, segment_name
 from .stream import StreamId
 
@@ -64,6 +64,7 @@ class Partition:
                 else:
                     self._discard(log)  # cut off at its birth, or in the middle of being removed
         found.sort(key=lambda row: row[:3])
+        self._seal_again([row[3] for row in found])
         unsealed = []
         for row in found:
             log = row[3]
@@ -75,7 +76,7 @@ class Partition:
         for log in unsealed[1:]:
             if log.state.provisional:
                 self._discard(log)  # its predecessor was never sealed: the fork will be found again
-            else:  # the fork was complete: it is the older one's state that has rotted
+            else:  # the fork was complete: it is the older one's state that has rotted, all of it
                 current.state.sealed_at = current.ends_at = current.written
                 current.state.save()
                 self.sealed.append(current)
@@ -85,6 +86,17 @@ class Partition:
             current.state.save()
         self._note_epochs(current)
         return current
+
+    def _seal_again(self, logs: "list[Log]") -> None:
+        """A log whose successor counts was sealed, though its own state may have rotted to one that does not say so."""
+        for successor in logs:
+            if successor.state.continues is not None and not successor.state.provisional:
+                epoch, at = successor.state.continues
+                for log in logs:
+                    if log.stream.epoch == epoch and not log.sealed:
+                        log.state.sealed_at = log.ends_at = at
+                        recover(log, self._entropy)
+                        log.state.save()
 
     def _create(self, ordinal: int, provisional: bool = False) -> "Log":
         log = self._open(random_u32(self._entropy))
@@ -135,6 +147,7 @@ class Partition:
             self._forking = None
             log.drop_beyond_seal()
             successor.state.provisional = False
+            successor.state.continues = log.stream.epoch, log.ends_at
             successor.state.save()
             successor.held = False
             successor.release()
@@ -145,6 +158,8 @@ class Partition:
             if successor.is_synced(fork_.end):
                 fork_.version = log.seal(fork_.parting.next, fork_.parting.produced, fork_.parting.lost)
                 fork_.step = _SEALED
+        elif log.state.acked != fork_.acked:
+            self._give_up(fork_)  # a later WANT knew this log: what parted has been restored, or was another device
         elif successor.state.slots.durable_version >= fork_.version:
             self._move(fork_)
         return None
@@ -178,12 +193,14 @@ _CREATED, _MOVED, _SEALED = 0, 1, 2
 
 
 class _Fork:
-    """One fork under way. version: of the state that the step waits for; end: of what was moved, in the successor."""
+    """One fork under way. version: of the state that the step waits for; acked: of the log, when the
+    parting was found; end: of what was moved, in the successor."""
 
     def __init__(self, log: "Log", parting: "Parting", successor: "Log") -> None:
         self.log = log
         self.parting = parting
         self.successor = successor
         self.version = successor.state.slots.version
+        self.acked = log.state.acked
         self.end = 0
         self.step = _CREATED

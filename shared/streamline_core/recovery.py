@@ -6,7 +6,7 @@ durable; nothing wedges and nothing needs a hand. What a walk finds missing beco
 
 import struct
 
-from .batch import BATCH_BYTES_MAX, HEADER_BYTES, batches
+from .batch import HEADER_BYTES, batches
 from .gaps import CORRUPT, TORN
 from .lineage import extend
 from .log import Log
@@ -66,9 +66,8 @@ def recover(log: Log, entropy: "Entropy") -> None:
     walk_ = _Walk(log, buf)
     for i in range(at, len(bases)):
         walk_.listen(i)
-    offset = bases[at] if bases else state.checkpoint
-    if offset > state.checkpoint:
-        offset = state.checkpoint  # a first segment that was never synced is gone with its name
+    # Below the first segment, too, something may be missing: one that was never synced is gone with its name.
+    offset = min(bases[at], state.checkpoint) if bases else state.checkpoint
     for i in range(at, len(bases)):
         offset = walk_.take(i, offset)
     if bases and bases[-1] == offset:
@@ -139,7 +138,12 @@ class _Walk:
     def take(self, i: int, offset: int) -> int:
         """Walk segment i of a log that was walked up to `offset`; returns the offset after it."""
         log = self._log
-        for header, whole in self._batches(i, max(offset, log.bases[i])):
+        base = log.bases[i]
+        if base > offset:
+            # What wrote on after the hole says by its own mark whether this was ever durable.
+            self._miss(offset, base, self._term_from(i))
+            offset = base
+        for header, whole in self._batches(i, offset):
             if header.term == self._torn_term:
                 whole = False
             self._miss(offset, header.base if whole else header.next, header.term)
@@ -149,15 +153,14 @@ class _Walk:
                 extend(log.state.lineage, header.term, header.base)
                 if header.producer:
                     log.note_stored(header.producer, header.sequence, header.base, header.span)
-        end = self._end(i)
-        if end > offset:
-            # What follows is of another segment, and says by its own mark whether this was ever durable.
-            self._miss(offset, end, self._term_after(i))
-            offset = end
+        if i + 1 == len(log.bases) and log.state.sealed_at > offset:
+            self._miss(offset, log.state.sealed_at, 0)
+            offset = log.state.sealed_at
         return offset
 
-    def _term_after(self, i: int) -> int:
-        for j in range(i + 1, len(self._log.bases)):
+    def _term_from(self, i: int) -> int:
+        """The term of the first batch in segment i or after it, 0 if there is none."""
+        for j in range(i, len(self._log.bases)):
             for header, _ in self._batches(j, self._log.bases[j], True):
                 return header.term
         return 0
@@ -184,7 +187,7 @@ def fork(log: Log, at: int, successor: Log) -> int:
     seal = -1
     reader = LogReader(log, at)
     reader.to_written = True
-    buf = bytearray(BATCH_BYTES_MAX)
+    buf = bytearray(log.limits.batch_bytes)
     while True:
         piece = reader.read(buf, 1)
         if piece is None:

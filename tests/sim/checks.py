@@ -172,6 +172,7 @@ def _covered(ranges, first, next_):
 def _nothing_is_missing(fleet):
     """Each acknowledged record is at the hub, or in a gap that befell it, or the model knows that no one can have it."""
     model, store = fleet.model, fleet.cloud.store
+    on_disk = _places_on_disks(fleet)
     for content in sorted(model.written):
         written = model.written[content]
         if not written.acked or content in model.excused or store.where.get(content):
@@ -179,6 +180,7 @@ def _nothing_is_missing(fleet):
         if written.topic == "c":  # local: it stays on its disk, which is looked at elsewhere
             continue
         places = model.told_of.get(content, []) + model.removed_of.get(content, []) + model.damaged_of.get(content, [])
+        places = places + on_disk.get(content, [])
         if not any([_in_gap(store, key, offset) for key, offset in places]):
             if content in model.removed_of and _fork_took_a_gap(fleet, model.removed_of[content][0][0]):
                 continue
@@ -186,10 +188,24 @@ def _nothing_is_missing(fleet):
                 fleet.violation("%s was acknowledged; the hub has neither it nor a gap for it: %r" % (content, places))
 
 
+def _places_on_disks(fleet):
+    """{content: [(stream key, offset)]} of all that lies in segments, whether or not it still counts."""
+    found = {}
+    for machine in _alive(fleet):
+        for name in sorted(machine.disk.files):
+            stream = stream_of(name)
+            if stream is not None:
+                for batch in batches_anywhere(machine.disk.files[name].data):
+                    for offset, content in batch.contents():
+                        found.setdefault(content, []).append((stream, offset))
+    return found
+
+
 def _fork_took_a_gap(fleet, stream):
     """A fork moves the gaps of what was evicted, too, to other offsets of another epoch."""
     found = [key for key in fleet.cloud.store.gaps if key[:3] == stream[:3] and key[3] != stream[3]]
-    return fleet.model.disk_changed(stream[0]) and any([row[2] == "evicted" for key in found for row in fleet.cloud.store.gaps[key]])
+    forked = fleet.model.disk_changed(stream[0]) or fleet.model.did("rot", stream[0])
+    return forked and any([row[2] == "evicted" for key in found for row in fleet.cloud.store.gaps[key]])
 
 
 def _in_gap(store, key, offset):

@@ -106,17 +106,18 @@ def _change_disk(fleet, machine, image, ms, what):
     if machine.node is not None:
         machine.kill(ms)
     fleet.note("%s %s" % (machine.label, what))
-    fleet.model.disk_lost(machine, owed)
+    fleet.model.disk_lost(machine, files, owed)
     machine.disk.restore(files)
 
 
 def _clone(fleet, machine, ms, number):
     if len(fleet.machines) >= MACHINES_MAX or any([m.index == machine.index and m is not machine and not m.retired for m in fleet.machines]):
         return
-    twin = Machine(fleet, machine.index, len(fleet.machines), machine.disk.image())
+    image = machine.disk.image()
+    twin = Machine(fleet, machine.index, len(fleet.machines), image)
     fleet.note("%s is a clone of %s" % (twin.label, machine.label))
     twin.app.owed = dict(machine.app.owed)
-    fleet.model.befell("clone", machine)
+    fleet.model.cloned(machine, image)
     fleet.machines.append(twin)
     fleet.at(fleet.now_ms + 50, twin.start)
     fleet.until(8000 + 2 * ms, lambda: retire_one(fleet, machine, twin, number))
@@ -127,7 +128,7 @@ def retire_one(fleet, machine, twin, number):
     if machine.retired or twin.retired:
         return
     gone = (machine, twin)[number % 2]
-    fleet.model.disk_lost(gone, {})
+    fleet.model.disk_lost(gone, {}, {})
     gone.retire()
 
 

@@ -116,19 +116,41 @@ class Model:
     def power_went(self, machine):
         self.befell("power", machine)
 
-    def disk_lost(self, machine, owed):
-        """The machine has another disk, which holds what is in `owed`. What only the old one had is nobody's fault."""
+    def disk_lost(self, machine, files, owed):
+        """The machine gets another disk with these files, which holds what is in `owed`. What only the old one had is nobody's fault."""
         self.befell("disk", machine)
         for content in machine.app.owed:
             if content not in owed:
                 self.excused[content] = "its disk is gone"
         for content in machine.app.unacknowledged():
             self.maybe_twice[content] = True
+        self._note_moved(machine, files)
         machine.app.owed = dict(owed)
         for other in self._fleet.machines:
             if other is not machine and not other.retired:
                 for content in other.app.owed:
                     self.excused.pop(content, None)
+
+    def cloned(self, machine, files):
+        """A second machine starts with these files. What a fork still has to move is on both disks then, and each moves it to an epoch of
+        its own."""
+        if self.disk_changed(machine.name) or self.did("rot", machine.name):
+            for content, _ in _contents(files):
+                if content not in self._fleet.cloud.store.where:
+                    self.maybe_twice[content] = True
+        self.befell("clone", machine)
+
+    def _note_moved(self, machine, files):
+        """An image older than a fork brings back what the fork has moved to another epoch: that may arrive under both."""
+        epochs = {}
+        for other in self._fleet.machines:
+            if other.name == machine.name:
+                for content, stream in _contents({name: other.disk.files[name].data for name in other.disk.files}):
+                    epochs.setdefault(content, {})[stream] = True
+        for content, stream in _contents(files):
+            places = self._fleet.cloud.store.where.get(content, [])
+            if any([key != stream for key in epochs.get(content, ())]) or any([key != stream for key, _ in places]):
+                self.maybe_twice[content] = True
 
     def befell(self, kind, machine):
         key = (kind, machine.name if machine is not None else "")
@@ -140,6 +162,17 @@ class Model:
     def disk_changed(self, name):
         """Whether several disks have held streams of this node."""
         return self.did("disk", name) or self.did("clone", name)
+
+
+def _contents(files):
+    """[(content, stream key)] of all that lies in segments."""
+    found = []
+    for name in sorted(files):
+        stream = stream_of(name)
+        if stream is not None:
+            for batch in batches_anywhere(files[name]):
+                found += [(content, stream) for _, content in batch.contents()]
+    return found
 
 
 def stream_of(name):
