@@ -80,7 +80,7 @@ class FileStorage:
         self._dirty.add(name)
         if len(self._sizes) >= SIZES_MAX and name not in self._sizes:
             self._sizes.clear()
-        self._sizes[name] = self._sizes[name] + n if name in self._sizes else os.stat(self._folder + "/" + name)[6]
+        self._sizes[name] = self._sizes[name] + n if name in self._sizes else file.seek(0, 2)
 
     def sync(self, name):
         error = None
@@ -135,6 +135,8 @@ class FileStorage:
     def size(self, name):
         if name in self._sizes:
             return self._sizes[name]
+        if name in self._dirty:  # littlefs tells `stat` of what is synced, and of nothing else
+            return self._open(self._writers, name, "ab").seek(0, 2)
         try:
             return os.stat(self._folder + "/" + name)[6]
         except OSError:

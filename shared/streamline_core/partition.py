@@ -54,29 +54,29 @@ class Partition:
 
     def _open_all(self) -> "Log":
         folder = "%s-%d" % (self.topic, self.number)
-        found: "list[tuple[int, bool, int, Log]]" = []
+        logs = []
         for name in self._storage.list(folder):
             origin, _, epoch = name.rpartition("-")
             if origin == self._origin and len(epoch) == 8 and all([c in "0123456789abcdef" for c in epoch]):
                 log = self._open(int(epoch, 16))
                 if log.saved or log.bases:
-                    found.append((log.state.ordinal, not log.saved, len(found), log))
+                    logs.append(log)
                 else:
                     self._discard(log)  # cut off at its birth, or in the middle of being removed
-        found.sort(key=lambda row: row[:3])
-        self._seal_again([row[3] for row in found])
-        unsealed = []
-        for row in found:
-            log = row[3]
-            if log.sealed:
-                self.sealed.append(log)
-            else:
-                unsealed.append(log)
+        # What counts for sure comes first; what has no state left comes last: it may be a removal that a power cut undid in part.
+        logs.sort(key=lambda log: (not log.saved, log.state.provisional, log.state.ordinal, log.stream.epoch))
+        self._seal_again(logs)
+        self.sealed = [log for log in logs if log.sealed]
+        unsealed = [log for log in logs if not log.sealed]
         current = unsealed[0] if unsealed else self._create(len(self.sealed))
         for log in unsealed[1:]:
-            if log.state.provisional:
+            if not log.saved and len(self.sealed) < current.state.ordinal:  # an older one, whose state has rotted
+                log.state.sealed_at = log.ends_at = log.written
+                log.state.save()
+                self.sealed.insert(0, log)
+            elif log.state.provisional or not log.saved:
                 self._discard(log)  # its predecessor was never sealed: the fork will be found again
-            else:  # the fork was complete: it is the older one's state that has rotted, all of it
+            else:  # the fork was complete: it is the older one's state that has rotted
                 current.state.sealed_at = current.ends_at = current.written
                 current.state.save()
                 self.sealed.append(current)

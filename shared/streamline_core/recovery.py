@@ -87,10 +87,11 @@ def _end(log: Log, walked: int) -> int:
     if state.sealed_at >= 0:
         return state.sealed_at
     end = max(walked, state.checkpoint)
-    if state.gaps.rows:
-        end = max(end, state.gaps.rows[-1][1])
     if end > walked:
         state.gaps.add(walked, end, CORRUPT)
+    if state.gaps.rows and state.gaps.rows[-1][1] > end:
+        state.gaps.add(end, state.gaps.rows[-1][1], TORN)
+        end = state.gaps.rows[-1][1]
     return end
 
 
@@ -113,6 +114,7 @@ class _Walk:
         self._log = log
         self._buf = buf
         self._durable: "dict[int, int]" = {}  # by term: below it all was durable
+        self._term = 0  # of the last batch met
         self._torn_term = 0  # of whose batches nothing more counts
 
     def _batches(self, i: int, offset: int, headers_only: bool = False) -> "Iterator[tuple[Header, bool]]":
@@ -144,10 +146,10 @@ class _Walk:
             self._miss(offset, base, self._term_from(i))
             offset = base
         for header, whole in self._batches(i, offset):
-            if header.term == self._torn_term:
-                whole = False
+            if header.term == self._torn_term or log.state.gaps.at(header.base) is not None:
+                whole = False  # an earlier walk may have given it up, too, for a hole before it that has been evicted since
             self._miss(offset, header.base if whole else header.next, header.term)
-            offset = header.next
+            offset, self._term = header.next, header.term
             log.clock.resume(header.hlc)
             if whole:
                 extend(log.state.lineage, header.term, header.base)
@@ -169,11 +171,14 @@ class _Walk:
         """[first, next) is not there, or not whole, before or within what `term` wrote."""
         if first >= next_:
             return
-        durable = max(self._durable.get(term, 0), self._log.state.checkpoint)
+        gaps, checkpoint = self._log.state.gaps, self._log.state.checkpoint
+        durable = max(self._durable.get(term, 0), checkpoint)
         if first < durable:
-            self._log.state.gaps.add(first, min(next_, durable), CORRUPT)
+            # A later opening found it like that, and the note of it may be lost: then the mark of the earlier one decides.
+            torn = term != self._term and first >= max(self._durable.get(self._term, 0), checkpoint)
+            gaps.add(first, min(next_, durable), TORN if torn else CORRUPT)
         if next_ > durable:
-            self._log.state.gaps.add(max(first, durable), next_, TORN)
+            gaps.add(max(first, durable), next_, TORN)
             self._torn_term = term
 
 

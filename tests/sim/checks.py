@@ -150,7 +150,7 @@ def _causes_happened(fleet):
             elif cause == "corrupt":
                 good = model.did("rot", name) or model.did("rot slot", name)
             elif cause == "torn":
-                good = model.did("power", name) or model.did("full", name)
+                good = model.did("power", name) or model.did("full", name) or changed  # an image is what a cut would have left
             elif cause == "storage":
                 good = changed or model.did("rot", name)
             elif cause == "rolled back":
