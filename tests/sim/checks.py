@@ -59,8 +59,26 @@ def all_is_told(fleet):
         machine.app.settle()
 
 
+def at_any_moment(fleet):
+    """What must hold while everything goes wrong: ledgers add up, nobody claims more than was committed, what has a bound is within it."""
+    store = fleet.cloud.store
+    for machine, key, row in _rows(fleet):
+        owed = row["pending"] + sum(row["unconfirmed"].values())
+        if row["produced"] != row["delivered"] + owed + sum(row["lost"].values()) or min(row["delivered"], row["pending"]) < 0:
+            fleet.violation("the ledger of %s does not add up: %r" % (machine.label, row))
+        confirmed = row["delivered"] + sum(row["lost"].values())
+        if not row["sealed"] and confirmed > store.ever_next.get(key, 0):
+            what = machine.label, confirmed, key, store.ever_next.get(key, 0)
+            fleet.violation("%s holds %d of %r for confirmed, the hub committed %d" % what)
+    for key in sorted(store.states):
+        state = store.states[key]
+        if not 0 <= sum(state.lost.values()) <= state.next <= state.produced:
+            fleet.violation("the hub says next %d, produced %d, lost %r of %r" % (state.next, state.produced, state.lost, key))
+    limits(fleet)
+
+
 def limits(fleet):
-    """At any moment: what has a bound is within it."""
+    """What has a bound is within it."""
     for machine in _alive(fleet):
         cap = machine.config.resources.max_storage
         used = machine.disk.used
@@ -84,7 +102,7 @@ def _hub_next(fleet, key):
 
 def everything(fleet):
     """All promises, at rest."""
-    limits(fleet)
+    at_any_moment(fleet)
     _ledgers_agree(fleet)
     _streams_are_tiled(fleet)
     _causes_happened(fleet)
@@ -110,8 +128,6 @@ def _ledgers_agree(fleet):
         theirs = state.produced, state.next - sum(state.lost.values()), 0, lost
         if mine != theirs:
             fleet.violation("%s says (produced, delivered, pending, lost) %r of %r, the hub %r" % (machine.label, mine, key, theirs))
-        if row["produced"] != row["delivered"] + row["pending"] + sum(row["lost"].values()):
-            fleet.violation("the ledger of %r does not add up: %r" % (key, row))
     for key in sorted(store.states):
         state = store.states[key]
         if key not in held and not state.closed:
@@ -133,7 +149,8 @@ def _streams_are_tiled(fleet):
                 taken[offset] = taken.get(offset, 0) + 1
         for offset in range(state.next):
             if taken.get(offset) != 1:
-                fleet.violation("offset %d of %r is there %d times below the watermark %d" % (offset, key, taken.get(offset, 0), state.next))
+                times = taken.get(offset, 0)
+                fleet.violation("offset %d of %r is there %d times below the watermark %d" % (offset, key, times, state.next))
         if len(taken) != state.next or lost != state.lost:
             fleet.violation("%r: %d offsets and lost %r at watermark %d, lost %r" % (key, len(taken), lost, state.next, state.lost))
 
@@ -146,7 +163,8 @@ def _causes_happened(fleet):
         for first, next_, cause in fleet.cloud.store.gaps[key]:
             if cause == "evicted":
                 # On a full disk the note may be there and the removal not, when the process ends.
-                good = _covered(model.removed_ranges.get(key, []), first, next_) or model.did("full", name) or model.did("rot", name) or changed
+                good = changed or model.did("full", name) or model.did("rot", name)
+                good = good or _covered(model.removed_ranges.get(key, []), first, next_)
             elif cause == "corrupt":
                 good = model.did("rot", name) or model.did("rot slot", name)
             elif cause == "torn":
@@ -251,9 +269,10 @@ def _disks_tell_the_same(fleet):
                 for offset, content in batch.contents():
                     rows[offset] = content
                     there[content] = True
-                    told = model.told_at.get((stream, offset))
-                    if told is not None and content not in told and not model.disk_changed(machine.name) and told[0] not in model.damaged_of:
-                        fleet.violation("%s holds %s at offset %d of %r, acknowledged as %s" % (machine.label, content, offset, stream, told[0]))
+                    told = model.told_at.get((stream, offset), [content])
+                    if content not in told and not model.disk_changed(machine.name) and told[0] not in model.damaged_of:
+                        where = machine.label, content, offset, stream, told[0]
+                        fleet.violation("%s holds %s at offset %d of %r, acknowledged as %s" % where)
             _rises(fleet, stream, rows)
         for content in sorted(machine.app.owed):
             if content in there or content in model.excused or content in model.damaged_of or content in model.removed_of:

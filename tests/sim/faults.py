@@ -111,7 +111,8 @@ def _change_disk(fleet, machine, image, ms, what):
 
 
 def _clone(fleet, machine, ms, number):
-    if len(fleet.machines) >= MACHINES_MAX or any([m.index == machine.index and m is not machine and not m.retired for m in fleet.machines]):
+    twins = [other for other in fleet.machines if other.index == machine.index and not other.retired]
+    if len(fleet.machines) >= MACHINES_MAX or len(twins) > 1:
         return
     image = machine.disk.image()
     twin = Machine(fleet, machine.index, len(fleet.machines), image)

@@ -73,6 +73,13 @@ class Model:
     def acknowledged(self, content):
         self.written[content].acked = True
 
+    def confirmed(self, stream, offset, content):
+        """Its writer was told that the cloud has committed it, or knows that it is lost."""
+        store = self._fleet.cloud.store
+        lost = [row for row in store.ever_lost.get(stream, ()) if row[0] <= offset < row[1]]
+        if content not in store.ever and not lost and not self.did("rot", stream[0]):
+            self._fleet.violation("%s at offset %d of %r was said to be committed, and is not" % (content, offset, stream))
+
     # The hub's side
 
     def arrived(self, stream, offset, content):
@@ -83,9 +90,9 @@ class Model:
         if written.topic != stream[1] or written.name != stream[0]:
             self._fleet.violation("the hub stored %s of %s %s in %r" % (content, written.name, written.topic, stream))
         told = self.told_at.get((stream, offset))
-        if told is not None and content not in told:
-            if not self.disk_changed(stream[0]):
-                self._fleet.violation("the hub stored %s at offset %d of %r, which was acknowledged as %s" % (content, offset, stream, told[0]))
+        if told is not None and content not in told and not self.disk_changed(stream[0]):
+            where = content, offset, stream, told[0]
+            self._fleet.violation("the hub stored %s at offset %d of %r, which was acknowledged as %s" % where)
         places = self._fleet.cloud.store.where[content]
         if len(places) > 1 and content not in self.maybe_twice:
             self._fleet.violation("the hub stored %s twice: %r" % (content, places))

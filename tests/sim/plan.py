@@ -9,7 +9,7 @@ import binascii
 from harness import Random
 
 TOPICS = ("a", "b", "c")
-# kind, how often, whether it may take the data with it (then the model excuses what it names)
+# kind, how often
 FAULTS = (
     ("link", 14),  # the connection to the broker breaks, and comes back
     ("up", 8),  # half open: nothing gets through in one direction, and nobody is told
@@ -40,8 +40,8 @@ FAULTS = (
 
 
 class Plan:
-    """seed; world: "small" or "large"; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; writes: [(ms, machine,
-    kind, topic, records, bytes)]; faults: [(ms, kind, machine, duration ms, number)]; hub: options."""
+    """seed; world: "small" or "large"; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; hub: options;
+    writes: [(ms, machine, kind, topic, records, bytes)]; faults: [(ms, kind, machine, duration ms, number)]."""
 
     def __init__(self, seed, world):
         self.seed = seed
@@ -71,7 +71,11 @@ class Plan:
 
 
 def _shown(given):
-    return "{%s}" % ", ".join(["%s: %s" % (key, _shown(given[key]) if isinstance(given[key], dict) else given[key]) for key in sorted(given)])
+    parts = []
+    for key in sorted(given):
+        value = given[key]
+        parts.append("%s: %s" % (key, _shown(value) if isinstance(value, dict) else value))
+    return "{%s}" % ", ".join(parts)
 
 
 def stream(seed, name):
@@ -151,10 +155,10 @@ def _write(random, plan):
 
 
 def _fault(random, plan):
-    at = random.below(sum([row[1] for row in FAULTS]))
-    for kind, weight in FAULTS:
-        at -= weight
-        if at < 0:
-            break
+    at, i = random.below(sum([row[1] for row in FAULTS])), 0
+    while at >= FAULTS[i][1]:
+        at -= FAULTS[i][1]
+        i += 1
+    kind = FAULTS[i][0]
     duration_ms = _pick(random, (10, 100, 500, 2000, 6000))
     return random.below(plan.duration_ms), kind, random.below(len(plan.machines)), duration_ms, random.below(1 << 16)

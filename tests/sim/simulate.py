@@ -78,7 +78,6 @@ def many(arguments):
     jobs = list(jobs_of(arguments))
     progress, failures, started = Progress(), [], time.monotonic()
     counts = {"small": 0, "large": 0}
-    seconds = dict(counts)
     events = frames = 0
     with multiprocessing.Pool(arguments.jobs) as pool:
         for world, seed, its_events, its_frames, what in pool.imap_unordered(one, jobs, chunksize=4):

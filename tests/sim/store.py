@@ -23,6 +23,8 @@ class SimStore:
         self.gaps = {}  # {stream key: [(first, next, cause)]}
         self.where = {}  # {content key: [(stream key, offset)]}
         self.ever_next = {}  # {stream key: the highest watermark that was ever committed}
+        self.ever = {}  # contents that were ever committed
+        self.ever_lost = {}  # {stream key: [(first, next)]} of all gaps that ever were
         self.commits = 0
         self._under_way = []
         self._ticket = 0
@@ -99,11 +101,12 @@ class SimStore:
         key = op.stream.key()
         had = self.states[key].next if key in self.states else 0
         if isinstance(op, ChunkReceived):
-            self._check(op.first == had and op.next == op.state.next, "a chunk [%d, %d) at watermark %d of %r" % (op.first, op.next, had, key))
+            self._check_at(op, key, had)
             self._chunk(key, op)
         elif isinstance(op, GapReceived):
-            self._check(op.first == had and op.next == op.state.next, "a gap [%d, %d) at watermark %d of %r" % (op.first, op.next, had, key))
+            self._check_at(op, key, had)
             self.gaps.setdefault(key, []).append((op.first, op.next, op.cause))
+            self.ever_lost.setdefault(key, []).append((op.first, op.next))
             self._fleet.note("hub: %s lost [%d, %d) by %s" % (_short(key), op.first, op.next, op.cause))
         elif isinstance(op, StreamChanged):
             self._check(op.state.next == had, "%r moved from %d to %d by nothing" % (key, had, op.state.next))
@@ -122,6 +125,7 @@ class SimStore:
             for offset, content in batch.contents():
                 if offset >= op.first:
                     rows[offset] = content
+                    self.ever[content] = True
                     self.where.setdefault(content, []).append((key, offset))
                     self._fleet.model.arrived(key, offset, content)
                     count += 1
@@ -130,6 +134,10 @@ class SimStore:
             at = batch.next
         self._check(at == op.next and count == op.count, "a chunk of %r ends at %d with %d records, not as it says" % (key, at, count))
         self._fleet.note("hub: %s stored [%d, %d)" % (_short(key), op.first, op.next))
+
+    def _check_at(self, op, key, had):
+        good = op.first == had and op.next == op.state.next
+        self._check(good, "offsets [%d, %d) at watermark %d of %r" % (op.first, op.next, had, key))
 
     def _check(self, good, what):
         if not good:

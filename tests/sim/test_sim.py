@@ -9,11 +9,11 @@ import pytest
 
 import fleet
 import store
+from board_process import find_micropython
 from history import run
 from plan import FAULTS, draw
 from regressions import SEEDS
 from shrink import shrink
-from board_process import find_micropython
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL, LARGE = 300, 12
