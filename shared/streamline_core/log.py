@@ -437,9 +437,8 @@ class Log:
         name = segment_name(self.folder, base)
         if end > self.state.acked:
             self.state.gaps.add(max(base, self.state.acked), end, EVICTED)
-        elif end <= self.state.checkpoint:
-            self._removals.append((self.state.slots.version, name))
-            self._remove_noted()
+        elif end <= self.state.durable_checkpoint:
+            self.storage.remove(name)
             return size
         self.state.checkpoint = max(self.state.checkpoint, end)
         self._removals.append((self.state.save(), name))

@@ -42,6 +42,15 @@ class LogState:
         self.lineage: "Lineage" = []
         self.gaps = Gaps()
         self.producers = Producers(producers_max)
+        self._checkpoints: "list[tuple[int, int]]" = []  # (version, checkpoint) of saves that raised it and may not be durable yet
+        self._durable_checkpoint = 0
+
+    @property
+    def durable_checkpoint(self) -> int:
+        """The checkpoint that recovery would find if the power went now."""
+        while self._checkpoints and self._checkpoints[0][0] <= self.slots.durable_version:
+            self._durable_checkpoint = self._checkpoints.pop(0)[1]
+        return self._durable_checkpoint
 
     def load(self) -> bool:
         """True if there was a saved state (and this build can read it)."""
@@ -55,6 +64,7 @@ class LogState:
         if not isinstance(row, list) or len(row) < 11 or row[0] != _VERSION:
             return False
         self.sealed_at, self.checkpoint, self.acked, self.reported, ordinal = row[1:6]
+        self._durable_checkpoint = self.checkpoint
         self.provisional = ordinal < 0
         self.ordinal = -1 - ordinal if ordinal < 0 else ordinal
         self.lost = {cause: n for cause, n in row[6]}
@@ -80,4 +90,7 @@ class LogState:
             self.producers.to_wire()[-PRODUCERS_SAVED_MAX:],
             self.continues,
         )
-        return self.slots.save(cbor.encode(row))
+        version = self.slots.save(cbor.encode(row))
+        if self.checkpoint > (self._checkpoints[-1][1] if self._checkpoints else self._durable_checkpoint):
+            self._checkpoints.append((version, self.checkpoint))
+        return version

@@ -1,7 +1,8 @@
-"""Credit: what is granted never exceeds the pool."""
+"""Credit: what is granted never exceeds the pool, and nobody waits for what others do not use."""
 
 from harness import Random
 from streamline_core.credit import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, CreditPool, Window
+from world import World, produce
 
 
 def test_a_window_grows_shrinks_and_gives_back():
@@ -27,3 +28,14 @@ def test_the_pool_holds_whatever_the_windows_do():
         (window.open, window.grow, window.shrink, window.close)[random.below(4)]()
         assert 0 <= pool.granted <= pool.total and pool.granted == sum([w.size for w in windows])
         assert all([w.size >= 0 for w in windows])
+
+
+def test_who_has_nothing_to_send_gives_his_credit_at_once_to_who_starves():
+    world = World()
+    world.hub._pool.total = 2 * WINDOW_BYTES_MIN
+    for name in ("e1", "e2"):
+        produce(world.edge(name).connect(), 5)
+    world.run_until(world.drained)
+    assert world.hub._pool.granted == world.hub._pool.total
+    produce(world.edge("e3").connect(), 500)
+    world.run_until(world.drained, 1000)

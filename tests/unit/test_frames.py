@@ -31,7 +31,8 @@ def test_any_flipped_bit_and_any_garbage_give_a_frame_or_an_error():
 
 def test_the_wrong_shape_is_refused():
     for type_, fields in (
-        (f.BYE, ("x", -1)), (f.BYE, ("x",)), (f.BYE, (b"x", 1)), (f.BYE, ("x", True)), (f.BYE, ("x" * 257, 1)), (f.GAP, (0, 1, 2, None, 7)), (f.GAP, (0, 1, 2, "torn")),
+        (f.BYE, ("x", -1)), (f.BYE, ("x",)), (f.BYE, (b"x", 1)), (f.BYE, ("x", True)), (f.BYE, ("x" * 257, 1)),
+        (f.GAP, (0, 1, 2, None, 7)), (f.GAP, (0, 1, 2, "torn")),
         (f.HAVE, (1, ((),))), (f.WANT, (1, 2, ((0, 5, (), 6, 1, ()),))),
         (f.ERROR, ("c", "t", 0, -1)), (f.STATE, ()), (f.DIFF, ()), (11, ()), (0, ()),
     ):  # fmt: skip

@@ -73,6 +73,18 @@ def test_append_many_is_all_or_none_and_cuts_batches_to_size():
     assert log.next == before and log.append_many([]) == before
 
 
+def test_append_many_that_does_not_fit_the_storage_is_refused_before_any_of_it_is_stored():
+    bench = Bench(storage=MemoryStorage(2000, StorageFull))
+    log = bench.open()
+    bench.write(log, [b"before"])
+    raises(StorageFull, log.append_many, [bytes(400)] * 6)  # the first batches would fit
+    assert log.next == 1 and log.failure is None
+    assert log.append_many([bytes(400)] * 2) == 1
+    log.commit()
+    bench.settle(log)
+    assert log.durable == 3
+
+
 def test_what_is_too_large_or_too_much_is_refused_and_leaves_nothing():
     bench = Bench()
     log = bench.open()

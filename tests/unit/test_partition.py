@@ -1,7 +1,10 @@
 """Epochs of a partition: which is open after whatever happened."""
 
+import struct
+
 from logs import Bench
 from streamline_core.consumer import Consumer
+from streamline_core.log_state import LogState
 from streamline_core.sender import Parting
 from test_consumer import opened, taken
 
@@ -56,10 +59,64 @@ def test_a_successor_whose_storage_fails_is_given_up_and_costs_nothing():
     old, successor = partition.logs()
     successor.failure = OSError("EIO")
     assert partition.tick() is None and partition.current is old and partition.sealed == []
-    assert old.durable == 4 and not old.sealed and [row[1] for row in taken(Consumer(partition, 0, bytearray(512)))] == [b"a", b"b", b"c", b"d"]
+    assert old.durable == 4 and not old.sealed
+    assert [row[1] for row in taken(Consumer(partition, 0, bytearray(512)))] == [b"a", b"b", b"c", b"d"]
     assert len(bench.storage.list("t-0")) == 1
     bench.write(old, [b"e"])
     assert old.durable == 5
+
+
+def moving():
+    """A partition whose fork at offset 2 of 4 has moved the rest; the sync of that is under way."""
+    bench, partition = forked(0)
+    bench.settle(*partition.all_logs())
+    partition.tick()
+    return bench, partition
+
+
+def test_no_state_that_is_saved_before_the_successor_is_durable_says_that_the_epoch_has_ended():
+    bench, partition = moving()
+    old, successor = partition.logs()
+    old.save_state(0)  # for whatever reason
+    bench.storage._pending = [row for row in bench.storage._pending if successor.folder not in row[1]]
+    bench.settle(old)
+    bench.storage.power_cut()
+    state = LogState(bench.storage, old.folder, 64)
+    assert state.load() and state.sealed_at == -1
+    partition = opened(bench)
+    assert [row[1] for row in taken(Consumer(partition, 0, bytearray(512)))] == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_fork_ends_while_records_go_on_being_produced():
+    bench, partition = moving()
+    for _ in range(4):
+        bench.settle(*partition.all_logs())
+        partition.current.append(b"more")
+        partition.current.cut()  # written, and its sync not even asked for
+        partition.tick()
+    assert partition.sealed and not partition.current.held and not partition.current.state.provisional
+
+
+def test_a_parting_that_has_healed_before_anything_was_moved_is_given_up():
+    bench, partition = forked(0)
+    log = partition.current
+    log.state.acked = 4  # a later WANT knew all of it
+    for _ in range(4):
+        bench.settle(*partition.all_logs())
+        assert partition.tick() is None
+    assert partition.logs() == [log] and not log.sealed and len(bench.storage.list("t-0")) == 1
+
+
+def test_a_sealed_epoch_whose_newest_slot_rots_still_ends_where_it_was_sealed():
+    bench, partition = forked()
+    old = partition.sealed[0].folder
+    slots = [old + "/state.0", old + "/state.1"]
+    slots.sort(key=lambda name: struct.unpack_from("<I", bench.storage.files[name], 4)[0])
+    bench.storage.files[slots[1]][-1] ^= 1
+    partition = opened(bench)
+    (log,) = partition.sealed
+    assert log.folder == old and (log.written, log.durable, log.ends_at) == (2, 2, 2)
+    assert [row[1] for row in taken(Consumer(partition, 0, bytearray(512)))] == [b"c", b"d"]
 
 
 def test_what_was_moved_is_given_back_when_the_seal_is_durable():

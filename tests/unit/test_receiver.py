@@ -4,8 +4,9 @@ from harness import Random, raises
 from logs import pack_batch
 from streamline_core.batch import batches, records
 from streamline_core.codec import NONE
-from streamline_core.credit import CreditPool
+from streamline_core.credit import WINDOW_BYTES_MIN, CreditPool
 from streamline_core.errors import ProtocolError
+from streamline_core.lineage import parting
 from streamline_core.receiver import StreamReceiver
 from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamState, loss_of
 from streamline_core.stream import StreamId
@@ -82,7 +83,7 @@ def test_what_can_never_be_applied_is_quarantined_and_counted():
     assert ops[3].state.lost == {"refused": 2} and ops[3].state.next == 4
 
 
-def test_gaps():
+def test_a_gap_is_taken_as_far_as_it_is_new_and_refused_where_it_makes_no_sense():
     receiver = make(5)
     op = receiver.on_gap(3, 9, "evicted", 7)
     assert (op.first, op.next, op.state.lost) == (5, 9, {"evicted": 4})
@@ -91,7 +92,7 @@ def test_gaps():
         raises(ProtocolError, receiver.on_gap, first, next_, cause, 7)
 
 
-def test_have_and_close():
+def test_what_a_closed_epoch_owed_is_lost_by_storage_until_it_is_offered_again():
     receiver = make()
     mine = ((7, 0),)
     assert receiver.on_have(10, 0, mine, False).state.produced == 10 and receiver.on_have(10, 0, mine, False) is None
@@ -99,6 +100,66 @@ def test_have_and_close():
     state = receiver.close().state
     assert state.closed and loss_of(state.next, state.produced, state.lost, state.closed) == {"storage": 10} and receiver.close() is None
     assert not receiver.on_have(10, 0, mine, False).state.closed
+
+
+def test_an_epoch_offered_again_is_not_told_that_all_is_accounted_for_before_the_commit():
+    receiver = make()
+    for op in (receiver.on_have(10, 0, ((7, 0),), False), receiver.close()):
+        receiver.committed(op)
+    assert receiver.want_row()[1:3] == (10, [("storage", 10)])
+    op = receiver.on_have(10, 0, ((7, 0),), False)
+    assert receiver.want_row()[1:3] == (0, [])
+    receiver.committed(op)
+    assert receiver.want_row()[1:3] == (0, [])
+
+
+def test_data_and_gaps_of_another_log_do_not_follow_what_was_taken_or_offered():
+    receiver = make()
+    receiver.on_have(4, 0, ((7, 0),), False)
+    (op,) = data(receiver, 0, pack_batch(0, [b"a", b"b"]))  # not committed: the store refuses for a while
+    raises(ProtocolError, data, receiver, 2, pack_batch(2, [b"?"], term=9))  # it begins exactly where this one goes on
+    assert receiver.on_gap(2, 3, "torn", 9) is None and receiver.ahead.next == 2
+    receiver.committed(op)
+    assert receiver.want_row()[4] is True
+    receiver = make()
+    data(receiver, 0, pack_batch(0, [b"a", b"b"]))
+    raises(ProtocolError, data, receiver, 0, pack_batch(0, [b"?", b"?"], term=9), pack_batch(2, [b"?"], term=9))  # it begins as a repeat
+    assert receiver.ahead.next == 2
+
+
+def test_nothing_is_taken_while_the_last_have_shows_another_log():
+    receiver = make()
+    data(receiver, 0, pack_batch(0, [b"a", b"b", b"c"]))
+    receiver.begin(1)
+    assert receiver.on_have(5, 0, ((7, 0), (9, 1)), False) is None
+    assert data(receiver, 3, pack_batch(3, [b"?"], term=9)) == () and receiver.on_gap(3, 4, "torn", 9) is None
+    receiver.begin(2)
+    receiver.on_have(5, 0, ((7, 0),), False)
+    assert data(receiver, 3, pack_batch(3, [b"d"])) and receiver.ahead.next == 4
+
+
+def test_a_gap_across_two_openings_is_known_by_the_term_of_its_end():
+    mine, receiver = [(7, 0), (8, 4)], make()
+    data(receiver, 0, pack_batch(0, [b"a", b"b"]))
+    state = receiver.on_gap(2, 8, "evicted", 8).state
+    assert parting(mine, 10, state.lineage, state.produced) is None
+
+
+def test_a_have_that_names_only_later_openings_does_not_wedge_the_stream():
+    mine, receiver = [(i, 5 * i - 5) for i in range(1, 21)], make(5)
+    receiver.ahead.lineage = [(1, 0)]
+    receiver.on_have(100, 0, mine[-8:], False)
+    (op,) = data(receiver, 5, pack_batch(5, [b"x"] * 5, term=2))
+    receiver.committed(op)
+    row = receiver.want_row()
+    assert row[1] == 10 and parting(mine, 100, row[5], row[6]) is None
+
+
+def test_a_stream_with_nothing_to_send_is_promised_credit_and_holds_none():
+    receiver = make()
+    assert receiver.want_row()[3] == WINDOW_BYTES_MIN and receiver.window.size == 0
+    receiver.on_have(5, 0, ((7, 0),), False)
+    assert receiver.want_row()[3] == WINDOW_BYTES_MIN == receiver.window.size
 
 
 def test_any_order_of_frames_gives_every_record_once():

@@ -221,6 +221,18 @@ def test_producers_of_many_segments_are_known_without_walking_them():
     assert (log.producers.last(8), log.producers.offset_of(8, 19)) == (19, 20)
 
 
+def test_what_a_walk_finds_of_a_producer_outlives_the_next_checkpoint():
+    bench = Bench(segment_bytes=512)
+    bench.write(bench.open(), [b"once"], 7, 1)
+    log = bench.open()
+    assert log.state.checkpoint == 0  # so that it is the walk that knows
+    for _ in range(3):
+        bench.write(log, [bytes(400)])
+    assert log.state.checkpoint > 1
+    log = bench.open()
+    assert (log.producers.last(7), log.producers.offset_of(7, 1)) == (1, 0)
+
+
 def test_a_storage_failure_forgets_producers_of_what_was_lost():
     bench = Bench()
     log = bench.open()

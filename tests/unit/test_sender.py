@@ -38,6 +38,14 @@ def test_nothing_goes_before_a_want_and_no_more_than_the_limit():
     assert not sender.ready
 
 
+def test_a_confirmed_stream_asks_until_the_first_want_of_its_session():
+    bench, log, sender = built()
+    log.state.acked = log.durable
+    assert sender.pending  # the hub may have been restored since, and know less
+    want(sender, 0, 8)
+    assert not sender.pending
+
+
 def test_old_wants_are_ignored():
     bench, log, sender = built()
     want(sender, 5, 4)

@@ -1,17 +1,9 @@
 """A node and a hub, the real core on both sides: nothing lost, nothing twice, whatever the wire and the power do."""
 
 from harness import MemoryStorage, raises
-from streamline_core import cbor, frames
 from streamline_core.errors import QueueFull, StorageFull, UsageError
 from streamline_core.topic import TopicDefinition
-from world import World
-
-
-def produce(edge, n, start=0, topic="t"):
-    values = [b"value %d" % i for i in range(start, start + n)]
-    for value in values:
-        edge.node.produce(topic, value)
-    return values
+from world import World, produce
 
 
 def test_what_is_produced_arrives_once_in_order():
@@ -98,136 +90,6 @@ def test_a_failing_store_delays_and_loses_nothing():
     world.store.fail = None
     world.run_until(world.drained)
     assert world.values() == [values]
-
-
-def copy_of(storage):
-    twin = MemoryStorage()
-    for name in storage.files:
-        twin.files[name] = bytearray(storage.files[name])
-        twin._durable[name] = bytes(storage.files[name])
-    return twin
-
-
-def test_a_restored_disk_image_forks_into_a_new_epoch():
-    world = World()
-    edge = world.edge().connect()
-    old = produce(edge, 100)
-    world.run_until(world.drained)
-    edge.node.close()
-    edge.settle()
-    image = copy_of(edge.storage)
-    later = produce(edge, 50, 100)
-    world.run_until(world.drained)
-    edge.disconnect()
-    restored = world.edge("e1", image)
-    assert restored.node.log("t").next == 100
-    fresh = produce(restored, 30, 9000)
-    world.run(100)
-    restored.connect()
-    world.run(3000)
-    more = produce(restored, 5, 9900)
-    world.run_until(world.drained)
-    epochs = world.values()
-    assert sorted(map(len, epochs)) == [35, 150]
-    assert old + later in epochs and fresh + more in epochs
-    for row in restored.node.ledger():
-        assert row["produced"] == row["delivered"], row
-
-
-def test_a_restored_image_that_wrote_nothing_yet_forks_too():
-    world = World()
-    edge = world.edge().connect()
-    old = produce(edge, 10)
-    world.run_until(world.drained)
-    image = copy_of(edge.storage)
-    later = produce(edge, 7, 10)
-    world.run_until(world.drained)
-    edge.disconnect()
-    restored = world.edge("e1", image).connect()
-    world.run(3000)
-    fresh = produce(restored, 3, 500)
-    world.run_until(world.drained)
-    assert sorted(world.values()) == sorted([old + later, fresh])
-
-
-def test_a_power_cut_in_the_middle_of_a_fork_finds_it_again():
-    world = World()
-    edge = world.edge().connect()
-    old = produce(edge, 100)
-    world.run_until(world.drained)
-    edge.node.close()
-    edge.settle()
-    image = copy_of(edge.storage)
-    later = produce(edge, 50, 100)
-    world.run_until(world.drained)
-    edge.disconnect()
-    restored = world.edge("e1", image)
-    fresh = produce(restored, 30, 9000)
-    world.run(100)
-    restored.connect()
-    cuts = 0
-    for _ in range(200):
-        world.step()
-        if restored.node.log("t").held and cuts < 5:
-            cuts += 1
-            restored.power_cut()
-    assert cuts == 5
-    world.run_until(world.drained)
-    assert sorted(world.values()) == sorted([old + later, fresh])
-
-
-def test_a_wiped_node_closes_its_old_epoch_as_lost_by_storage():
-    world = World()
-    edge = world.edge().connect()
-    produce(edge, 40)
-    world.run_until(world.drained)
-    edge.up.cut = True  # a HAVE that was seen, data that was not
-    produce(edge, 25, 40)
-    world.run(300)
-    edge.up.cut = False
-    key = list(world.store.states)[0]
-    world.hub._receivers[key].ahead.produced = 65
-    edge.disconnect()
-    wiped = world.edge("e1", MemoryStorage()).connect()
-    fresh = produce(wiped, 10, 700)
-    world.run_until(world.drained)
-    assert fresh in world.values()
-    assert world.store.states[key].closed
-
-
-def test_garbage_and_old_sessions_are_counted_and_the_session_goes_on():
-    world = World()
-    edge = world.edge().connect()
-    values = produce(edge, 50)
-    world.run_until(world.drained)
-    old = frames.encode(frames.HAVE, b"12345678", (1, ()))
-    for junk in (b"", b"\xff" * 40, bytes([frames.DATA]) * 30, old, bytes([frames.HELLO]) + bytes(8) + b"\x80", b"\x05" * 70000):
-        world.hub.receive("e1", junk)
-        edge.node.receive(junk)
-    assert world.hub.counters["refused_frames"] == 6 and edge.node.link.counters["refused_frames"] == 6
-    values += produce(edge, 50, 50)
-    world.run_until(world.drained)
-    assert world.values() == [values]
-
-
-def test_a_replayed_hello_does_not_end_the_session():
-    world = World()
-    edge = world.edge().connect()
-    hello = None
-    while hello is None:
-        edge.settle()
-        hello = edge.node.next_frame()
-    world.hub.receive("e1", hello)
-    edge.up.put(hello)
-    values = produce(edge, 20)
-    world.run_until(world.drained)
-    sessions = edge.node.link.counters["sessions"]
-    for _ in range(5):
-        world.hub.receive("e1", hello)
-        world.run(50)
-    values += produce(edge, 20, 20)
-    world.run_until(world.drained)
-    assert world.values() == [values] and edge.node.link.counters["sessions"] == sessions
 
 
 def test_a_topic_defined_otherwise_is_refused_by_name_and_nothing_is_lost():
@@ -342,24 +204,6 @@ def test_an_interval_paces_and_sync_now_does_not_wait():
     assert edge.node.ledger()[0]["pending"] == 0
 
 
-def test_a_hub_that_was_restored_from_an_old_backup_gets_again_what_is_still_held():
-    world = World()
-    edge = world.edge().connect()
-    values = produce(edge, 100)
-    world.run_until(world.drained)
-    backup = dict((key, state.copy()) for key, state in world.store.states.items())
-    stored = dict((key, dict(rows)) for key, rows in world.store.values.items())
-    values += produce(edge, 100, 100)
-    world.run_until(world.drained)
-    world.store.states, world.store.values = backup, stored
-    world.crash_hub()
-    edge.node.hub_status(True, "another boot")
-    world.run(1500)
-    values += produce(edge, 10, 200)
-    world.run_until(world.drained)
-    assert world.values() == [values]
-
-
 def test_batches_larger_than_the_receivers_frames_are_cut_and_a_record_that_is_becomes_a_gap():
     for producer in (0, 5):
         world = World()
@@ -447,24 +291,6 @@ def test_a_disk_that_cannot_be_read_for_a_while_delays_and_loses_nothing():
     assert world.values() == [values]
 
 
-def test_a_sealed_epoch_that_still_owes_is_offered_right_after_a_restart():
-    world = World()
-    edge = world.edge().connect()
-    old = produce(edge, 4)
-    world.run(20)
-    image = copy_of(edge.storage)  # its cursor still says that nothing is delivered
-    later = produce(edge, 9, 4)
-    world.run_until(world.drained)
-    edge.disconnect()
-    restored = world.edge("e1", image).connect()
-    world.run_until(lambda: restored.node.log("t").state.ordinal == 1 and not restored.node.log("t").held)
-    restored.power_cut()  # the carrier is up before the storage has answered: the first session greets at once
-    assert restored.node.logs()[0].sealed and restored.node.logs()[0].durable == 0
-    world.run(50)
-    world.run_until(world.drained)
-    assert world.values() == [old + later]
-
-
 def test_a_log_that_cannot_be_written_does_not_keep_others_from_closing():
     world = World()
     edge = world.edge("e1", sync_topics=[{"topic": "a"}, {"topic": "t"}])
@@ -480,41 +306,6 @@ def test_a_log_that_cannot_be_written_does_not_keep_others_from_closing():
 
 def _raise(error):
     raise error
-
-
-def test_a_hub_answers_a_greeting_of_another_version_by_name():
-    world = World()
-    edge = world.edge().connect()
-    hello = bytes([frames.HELLO]) + bytes(8) + cbor.encode((2, "e1", "whatever comes then"))
-    world.hub.receive("e1", hello)
-    name, answer = world.hub.next_frame()
-    frame = frames.decode(answer)
-    assert name == "e1" and frame.type == frames.ERROR and frame.fields[0] == "version" and "speaks 1" in frame.fields[1]
-    values = produce(edge, 5)
-    world.run_until(world.drained)
-    assert world.values() == [values]
-
-
-def test_fields_that_a_later_build_appends_are_passed_over():
-    longer = (1, ((0, 0, 5, 0, "t", 0, "e1", 7, (0, 0, 1, 0, b""), ((1, 0, 9),), None, True, "new"),), "new")
-    frame = frames.decode(frames.encode(frames.HAVE, b"12345678", longer))
-    assert frame.fields == [1, [[0, 0, 5, 0, "t", 0, "e1", 7, [0, 0, 1, 0, b""], [[1, 0]], None, True]]]
-
-
-def test_gaps_without_end_wedge_nobody_else():
-    world = World()
-    edge = world.edge().connect()
-    other = world.edge("e2").connect()
-    values = produce(edge, 5)
-    world.run_until(world.drained)
-    session, first = world.hub.nodes["e1"].current.id, 5
-    for _ in range(100):
-        world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, first + (1 << 48), "evicted", 7)))
-        first += 1 << 48
-    world.hub.receive("e1", frames.encode(frames.GAP, session, (0, first, 1 << 63, "evicted", 7)))
-    others = produce(other, 5)
-    world.run_until(lambda: other.node.ledger()[0]["delivered"] == 5)
-    assert world.values("e2") == [others] and world.values("e1") == [values]
 
 
 def test_anonymous_producers_are_forgotten_before_named_ones():

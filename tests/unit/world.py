@@ -7,6 +7,7 @@ from harness import FakeClock, FakeEntropy, MemoryStorage, Random
 from streamline_core.batch import batches, records
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import EdgeConfig
+from streamline_core.frames import DATA
 from streamline_core.hub import Hub, HubConfig
 from streamline_core.node import Node
 from streamline_core.store_ops import ChunkReceived, GapReceived, NodeSeen, TopicDefined
@@ -241,3 +242,26 @@ class World:
                 rows = self.store.values[key]
                 found.append([rows[offset] for offset in sorted(rows)])
         return found
+
+
+def produce(edge, n, start=0, topic="t"):
+    """Produce `n` values, each with its own number; returns them."""
+    values = [b"value %d" % i for i in range(start, start + n)]
+    for value in values:
+        edge.node.produce(topic, value)
+    return values
+
+
+def copy_of(storage):
+    """An image of a disk, all of it durable."""
+    twin = MemoryStorage()
+    for name in storage.files:
+        twin.files[name] = bytearray(storage.files[name])
+        twin._durable[name] = bytes(storage.files[name])
+    return twin
+
+
+def lose_data(edge):
+    """From now on what an edge offers arrives, and none of its data does."""
+    put = edge.up.put
+    edge.up.put = lambda frame: None if frame[0] == DATA else put(frame)

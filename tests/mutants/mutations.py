@@ -1,0 +1,354 @@
+"""What breaks the core on purpose: each mutation is one slip that a developer could make, and the promise that it breaks.
+
+Rule: data, nothing else. `old` occurs exactly once in its file, and is as short as that allows, so that it outlives changes around it. A
+mutation that no run could ever tell from the core as it is does not belong here. Must not know: who is to notice.
+"""
+
+from typing import NamedTuple
+
+# The promises, in the words of the README and docs/ARCHITECTURE.md.
+DURABLE = "what was acknowledged as durable is found again after any power cut"
+SILENT = "nothing is lost without its cause"
+TWICE = "nothing is stored twice"
+ORDER = "what one writer wrote stays in order"
+UNSEEN = "nothing is shown or sent before it is durable"
+CAUSE = "a loss has its true cause"
+FORK = "a restored or cloned disk is recognised, and costs nothing"
+CONFIRMED = "what counts as delivered is in the hub's store"
+ARRIVES = "over working links everything arrives"
+BOUNDED = "every limit holds"
+LEDGER = "the ledger adds up, and both sides say the same"
+REST = "at rest no frame leaves"
+STAMPS = "a stamp is larger than all before it"
+HERD = "a fleet that reconnects does not come back as one"
+SESSION = "a frame of an earlier session changes nothing"
+
+
+class Mutation(NamedTuple):
+    """name: the slip, in words; file: below shared/streamline_core; old: text that is there once; new: what takes its place."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    promise: str
+
+    @property
+    def path(self) -> str:
+        return "shared/streamline_core/" + self.file
+
+
+MUTATIONS = (
+    # The log and its syncs
+    Mutation(
+        "a sync is skipped",
+        "log.py",
+        "self._mark.asked_for(self.storage.sync(segment_name(self.folder, self.bases[-1])), self.written)",
+        "self._mark.asked_for(0, self.written)\n            self._advance()",
+        DURABLE,
+    ),
+    Mutation(
+        "a full segment is left without a sync",
+        "log.py",
+        "if self._head_open:\n            self._sync()",
+        "if False:\n            pass",
+        DURABLE,
+    ),
+    Mutation(
+        "a failed sync counts as a good one",
+        "log.py",
+        "if error is not None:\n            self.failure = error\n            return",
+        "",
+        DURABLE,
+    ),
+    Mutation(
+        "the mark passes a hole of syncs", "durable_mark.py", "while self._syncs and not self._syncs[0][0]:", "while self._syncs:", DURABLE
+    ),
+    Mutation("a producer is told before the mark has passed", "durable_mark.py", " and self._stored[n][2] < self.offset", "", DURABLE),
+    Mutation("a batch says that all before it is durable", "log.py", "return self.written - self._mark.offset", "return 0", CAUSE),
+    Mutation(
+        "what a failed disk refused is written later",
+        "log.py",
+        "        self._builder.count = 0\n        self._head_open",
+        "        self._head_open",
+        TWICE,
+    ),
+    Mutation("the buffer has no bound", "log.py", "self._mark.unsynced_bytes + more > self.limits.buffer_bytes", "False", BOUNDED),
+    Mutation(
+        "many are stored in part on a full disk",
+        "log.py",
+        "if total > room and total + HEADER_BYTES",
+        "if False and total + HEADER_BYTES",
+        SILENT,
+    ),
+    Mutation("the checkpoint runs ahead of the syncs", "log.py", "< self.bases[-1] <= self.durable:", "< self.bases[-1]:", CAUSE),
+    Mutation("a failed disk is never tried again", "node.py", "elif now_ms >= at_ms:", "elif False:", ARRIVES),
+    Mutation("a close leaves the buffer behind", "node.py", "                    log.commit()\n", "                    pass\n", DURABLE),
+    # Slots
+    Mutation(
+        "the good slot is overwritten", "slots.py", 'name = "%s.%d" % (self._name, generation % 2)', 'name = "%s.0" % self._name', DURABLE
+    ),
+    Mutation("the older slot is believed", "slots.py", "if generation >= self._generation:", "if best is None:", DURABLE),
+    Mutation("a torn slot is believed", "slots.py", " or binascii.crc32(memoryview(buf)[4:]) != crc", "", DURABLE),
+    Mutation("after a failed save the good slot is next", "slots.py", "self._generation -= 1", "pass", DURABLE),
+    Mutation(
+        "a save counts as durable when asked for",
+        "slots.py",
+        "self.durable_version = self._in_flight",
+        "self.durable_version = self.version",
+        DURABLE,
+    ),
+    # Recovery
+    Mutation("what follows a torn hole still counts", "recovery.py", "header.term == self._torn_term", "False", ORDER),
+    Mutation(
+        "recovery believes a header and not its body",
+        "segments.py",
+        "(headers_only or body_checks(storage, name, at, header, buf))",
+        "True",
+        CAUSE,
+    ),
+    Mutation(
+        "what was found counts without a sync",
+        "log.py",
+        "durable = self.bases[walked] if self.bases else written",
+        "durable = written",
+        DURABLE,
+    ),
+    Mutation("a segment that is torn whole keeps its name", "recovery.py", "if bases and bases[-1] == offset:", "if False:", SILENT),
+    Mutation("an offset is given away again", "recovery.py", "end = max(walked, state.checkpoint)", "return walked", TWICE),
+    Mutation("a gap that was found is not saved", "recovery.py", "if log.saved and state.gaps.rows != gaps_before:", "if False:", CAUSE),
+    Mutation(
+        "the term of the last opening is taken again",
+        "recovery.py",
+        "log.term = random_u32(entropy)",
+        "log.term = (state.lineage or [(random_u32(entropy), 0)])[-1][0]",
+        FORK,
+    ),
+    Mutation("a hole between segments is not noted", "recovery.py", "self._miss(offset, base, self._term_from(i))", "pass", CAUSE),
+    Mutation(
+        "a walk forgets who stored what",
+        "recovery.py",
+        "log.note_stored(header.producer, header.sequence, header.base, header.span)",
+        "pass",
+        TWICE,
+    ),
+    # Reading
+    Mutation(
+        "damage is stepped over",
+        "log_reader.py",
+        "log.note_gap(self.offset, found[1].base, CORRUPT)",
+        "self.offset = found[1].base",
+        SILENT,
+    ),
+    Mutation("a rotten body is handed on", "log_reader.py", " and body_is_whole(header, view[:n], filled)", "", SILENT),
+    Mutation(
+        "what is not durable is read", "log_reader.py", "end = log.written if self.to_written else log.durable", "end = log.written", UNSEEN
+    ),
+    Mutation("a consumer steps over a gap", "consumer.py", "return [Gap(piece.first, piece.next, piece.cause)]", "return []", SILENT),
+    Mutation(
+        "a consumer begins the next epoch anew",
+        "consumer.py",
+        "self._follow(moved[0], moved[1])",
+        "self._follow(moved[0], moved[1] + 1)",
+        SILENT,
+    ),
+    # Gaps, eviction
+    Mutation("neighbouring gaps take one cause", "gaps.py", " and merged[-1][2] == row[2]:", ":", CAUSE),
+    Mutation("an eviction leaves no note", "log.py", "self.state.gaps.add(max(base, self.state.acked), end, EVICTED)", "pass", CAUSE),
+    Mutation(
+        "a segment goes before its gap is noted",
+        "log.py",
+        "self._removals.append((self.state.save(), name))",
+        "self._removals.append((0, name))\n        self.state.save()",
+        CAUSE,
+    ),
+    Mutation(
+        "the head is evicted", "log.py", "if not self.bases or (len(self.bases) == 1 and self._head_open):", "if not self.bases:", DURABLE
+    ),
+    Mutation(
+        "what is not durable is evicted",
+        "log.py",
+        "if len(self.bases) > 1 else self.written) <= self.durable",
+        "if len(self.bases) > 1 else self.written) >= 0",
+        DURABLE,
+    ),
+    Mutation(
+        "what is owed is evicted before what is not",
+        "node.py",
+        "rank = (owed, -log.total_bytes, log.folder)",
+        "rank = (not owed, -log.total_bytes, log.folder)",
+        SILENT,
+    ),
+    Mutation(
+        "`reject` evicts what is owed", "node.py", 'if owed and self.config.resources.eviction_policy == "reject":', "if False:", SILENT
+    ),
+    Mutation("the cap on storage is forgotten", "node.py", "        if cap:\n", "        if False:\n", BOUNDED),
+    Mutation("the queue's room is not counted down", "node.py", "self._queue_room -= n", "pass", BOUNDED),
+    # Producers
+    Mutation(
+        "a repeat is stored",
+        "node.py",
+        "if producer and sequence <= log.producers.last(producer):",
+        "if producer and sequence < log.producers.last(producer):",
+        TWICE,
+    ),
+    Mutation("producers are forgotten in a restart", "log_state.py", "self.producers.load(row[9])", "pass", TWICE),
+    Mutation("producers are forgotten in a fork", "recovery.py", "rows.append((producer, sequence + below, 0, 0))", "pass", TWICE),
+    Mutation(
+        "who stored last is forgotten first",
+        "producers.py",
+        "oldest = min((not p & ANONYMOUS, r[3], p)",
+        "oldest = max((not p & ANONYMOUS, r[3], p)",
+        TWICE,
+    ),
+    # Forks, lineage
+    Mutation("a parting is ignored", "sender.py", "            if at is not None:", "            if False:", FORK),
+    Mutation("a parting is taken too late", "lineage.py", "return min(end, ends[term])", "return max(end, ends[term])", FORK),
+    Mutation("a hub that is ahead is not noticed", "lineage.py", "if their_next <= my_next and last and", "if last and", FORK),
+    Mutation("the seal comes before its successor is durable", "partition.py", "if successor.is_synced(fork_.end):", "if True:", DURABLE),
+    Mutation("a successor is shown before the seal is durable", "partition.py", "successor.held = True", "successor.held = False", UNSEEN),
+    Mutation(
+        "what was moved goes before the seal is durable",
+        "partition.py",
+        "if log.state.slots.durable_version < fork_.version:",
+        "if False:",
+        DURABLE,
+    ),
+    Mutation(
+        "a successor is not marked as provisional",
+        "partition.py",
+        "self._create(log.state.ordinal + 1, True)",
+        "self._create(log.state.ordinal + 1)",
+        TWICE,
+    ),
+    Mutation(
+        "a node does not say which epochs it holds",
+        "partition.py",
+        "[other.stream.epoch for other in logs if other is not log]",
+        "[]",
+        SILENT,
+    ),
+    # Sender
+    Mutation("a rewind is ignored", "sender.py", " or (resend and have_echo > self._rewound_at and self.sent > next_)", "", ARRIVES),
+    Mutation("the receiver's limit is ignored", "sender.py", "return self._under_way_bytes < self._limit", "return True", BOUNDED),
+    Mutation("what was sent counts as delivered", "sender.py", "state.acked = next_\n", "state.acked = max(next_, self.sent)\n", CONFIRMED),
+    Mutation("an overtaken WANT is believed", "sender.py", "if number <= self._want_number:", "if False:", CONFIRMED),
+    Mutation("what did not fit a frame is skipped", "sender.py", "self._reader.seek(self.sent)", "pass", ARRIVES),
+    Mutation("a record too large for a frame is dropped", "recut.py", "parts.append((first, record.offset + 1, None))", "pass", SILENT),
+    # Receiver
+    Mutation(
+        "a hole is accepted",
+        "receiver.py",
+        "if first > ahead.next or self._parted:\n            self._lost_something()",
+        "ahead.next = max(first, ahead.next)\n        if self._parted:\n            self._lost_something()",
+        SILENT,
+    ),
+    Mutation(
+        "a gap ahead of its turn is accepted", "receiver.py", "if first > self.ahead.next or self._parted or", "if self._parted or", SILENT
+    ),
+    Mutation(
+        "a repeat is accepted",
+        "receiver.py",
+        "begin, count = ahead.next, 0\n        broken",
+        "begin, count = min(first, ahead.next), 0\n        broken",
+        TWICE,
+    ),
+    Mutation(
+        "the watermark is one too high",
+        "receiver.py",
+        "next_ = max(applied.next, applied.produced) if closed else applied.next",
+        "next_ = max(applied.next, applied.produced) if closed else applied.next + 1",
+        CONFIRMED,
+    ),
+    Mutation(
+        "what is on its way to the store is confirmed", "receiver.py", "applied = self.applied\n", "applied = self.ahead\n", CONFIRMED
+    ),
+    Mutation(
+        "a sender that has parted is heard",
+        "receiver.py",
+        "return mine != theirs and UNKNOWN_TERM not in (mine, theirs)",
+        "return False",
+        FORK,
+    ),
+    Mutation(
+        "content of another term is accepted", "receiver.py", "return known == term or UNKNOWN_TERM in (known, term)", "return True", FORK
+    ),
+    # Session, link
+    Mutation(
+        "a frame of an old session is taken", "link.py", "frame.type != frames.WELCOME and frame.session != session.id", "False", SESSION
+    ),
+    Mutation(
+        "the hub takes DATA of an old session",
+        "hub.py",
+        "frame.session == node.current.id:",
+        "(frame.session == node.current.id or frame.type == frames.DATA):",
+        SESSION,
+    ),
+    Mutation(
+        "a WELCOME need not answer our HELLO",
+        "session.py",
+        "if fields[10] != self._nonce or frame.session != session_id(self._nonce, fields[3]):",
+        "if False:",
+        SESSION,
+    ),
+    Mutation(
+        "the hub switches sessions at HELLO", "hub.py", "node.candidate = candidate", "self._switch(node, candidate, now_ms)", SESSION
+    ),
+    Mutation(
+        "a HAVE is never repeated",
+        "session.py",
+        "if not any([sender.pending for sender in self.outlet.senders.values()]):",
+        "if True:",
+        ARRIVES,
+    ),
+    Mutation(
+        "HAVE is repeated at rest",
+        "session.py",
+        "if not any([sender.pending for sender in self.outlet.senders.values()]):",
+        "if False:",
+        REST,
+    ),
+    Mutation(
+        "a link that ended never greets again",
+        "link.py",
+        "self._greet_at_ms = self._now() + away_ms + self._backoff.wait_ms()",
+        "pass",
+        ARRIVES,
+    ),
+    Mutation(
+        "a new boot of the hub is not greeted",
+        "link.py",
+        "self._greet_at_ms = self._now() + jitter(self._entropy, REGREET_MS)",
+        "pass",
+        ARRIVES,
+    ),
+    Mutation("a bandwidth limit is not counted", "link.py", "self._tokens -= len(frame)", "pass", BOUNDED),
+    Mutation("a retry waits without jitter", "backoff.py", "return jitter(self._entropy, bound_ms)", "return bound_ms", HERD),
+    Mutation("a retry never waits longer", "backoff.py", "min(self._max_ms, bound_ms * 2)", "bound_ms", HERD),
+    # Hub, credit
+    Mutation("an epoch that is gone is never closed", "hub.py", "self._close_others(stream, held)", "pass", SILENT),
+    Mutation("a commit that failed is forgotten", "hub.py", "self._ops = ops + self._ops", "pass", ARRIVES),
+    Mutation(
+        "what is granted exceeds the pool", "credit.py", "n = max(0, min(wanted, self.total - self.granted))", "n = max(0, wanted)", BOUNDED
+    ),
+    Mutation("credit leaks", "credit.py", "self._pool.give(self.size)\n        self.size = 0", "self.size = 0", ARRIVES),
+    Mutation(
+        "idle credit is never given back",
+        "hub.py",
+        "(short and not receiver.pending)):\n                    receiver.window.close()",
+        "(short and not receiver.pending)):\n                    pass",
+        ARRIVES,
+    ),
+    Mutation("data without credit is taken", "credit.py", "return n <= self.size", "return True", BOUNDED),
+    # What it says of itself; the clock
+    Mutation("what is lost counts as delivered", "report.py", "acked - sum(state.lost.values())", "acked", LEDGER),
+    Mutation(
+        "what a lost disk owed is not in the ledger",
+        "report.py",
+        "unconfirmed[STORAGE] = produced - max(acked, log.ends_at)",
+        "pass",
+        LEDGER,
+    ),
+    Mutation("the clock goes back", "hlc.py", "max(wall << 16, self._last + 1)", "wall << 16", STAMPS),
+    Mutation("a restart forgets the last stamp", "recovery.py", "log.clock.resume(header.hlc)", "pass", STAMPS),
+)
