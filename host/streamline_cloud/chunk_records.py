@@ -64,7 +64,7 @@ def chunk_values(chunk: StoredChunk, codecs: Codecs) -> list[bytes]:
     """The values of the chunk, in offset order. Raises CorruptRecord."""
     values: list[bytes] = []
     for header, view in _batches(chunk, codecs):
-        if header.flags & DENSE:
+        if header.flags & DENSE and not header.control:
             lengths = dense_lengths(header, view)
             # One call cuts all values; a Struct of its own, since the module would keep every layout it ever saw in a
             # cache.

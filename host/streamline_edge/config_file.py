@@ -14,11 +14,13 @@ from typing import Any
 import yaml
 
 from streamline_core.config import ConfigError, EdgeConfig, path_text
+from streamline_core.config_values import show
 from streamline_core.errors import UsageError
 
 FILE_BYTES_MAX = 1 << 20
 NODES_MAX = 100_000  # aliases may expand: the bound is on what they expand to
 DEPTH_MAX = 20
+SCALAR_CHARS_MAX = 4096  # far above what any key takes: a number in base 60 costs the square of its length
 PATH_KEYS = ("password_file", "ca_file", "cert_file", "key_file", "data_dir", "broker_password_file")
 
 KeyPath = tuple[str | int, ...]
@@ -50,10 +52,14 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*path, i)) for i, child in enumerate(node.value)]
+        if len(node.value) > SCALAR_CHARS_MAX:
+            self.problem(node.start_mark.line + 1, path, f"is {len(node.value)} characters long; use at most {SCALAR_CHARS_MAX}")
+            return None
         try:
             return self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError) as e:
-            text = e.problem if isinstance(e, yaml.MarkedYAMLError) else str(e)
+        except Exception as e:  # PyYAML lets out whatever int, float or chr raise, and AttributeError, KeyError, IndexError of its own
+            text = str(e) if isinstance(e, ValueError) else f"{show(node.value)} cannot be read"
+            text = str(e.problem) if isinstance(e, yaml.MarkedYAMLError) else text
             self.problem(node.start_mark.line + 1, path, f"{text}; use plain text, a number, true or false")
             return None
 
@@ -92,6 +98,8 @@ def parse(text: str, name: str = "edge.yaml") -> EdgeConfig:
         raise ConfigFileError(f"{where}: not YAML: {problem}") from None
     except RecursionError:
         raise ConfigFileError(f"{name}: nested too deeply") from None
+    except (ValueError, OverflowError):  # of chr and int, for escapes and directives
+        raise ConfigFileError(f"{name}: not YAML: it holds an escape or a directive with an impossible number") from None
     root: KeyPath = ()
     given = reader.value(node, root) if node is not None else {}
     if isinstance(given, dict) and set(given) == {"edge"}:
@@ -124,7 +132,10 @@ def load(path: str | os.PathLike[str]) -> EdgeConfig:
     for key in PATH_KEYS:
         value = getattr(config, key)
         if value is not None:
-            setattr(config, key, str(file.parent.resolve() / Path(value).expanduser()))
+            try:
+                setattr(config, key, str(file.parent.resolve() / Path(value).expanduser()))
+            except (RuntimeError, ValueError):
+                raise ConfigFileError(f"{file}: {key}: {value!r}: there is no such user; write out the path") from None
     return config
 
 

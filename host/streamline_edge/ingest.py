@@ -154,6 +154,7 @@ def outermost(filters: set[str]) -> list[str]:
 def host_and_port(text: str) -> tuple[str, int]:
     """ "127.0.0.1:1883" in its parts. Raises: UsageError."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    host = host.strip("[]")
+    if not colon or not host or not (port.isascii() and port.isdigit() and len(port) <= 5) or int(port) > 65535:
         raise UsageError(f"broker_listen: {text!r} is not allowed; use HOST:PORT such as 127.0.0.1:1883")
-    return host.strip("[]"), int(port)
+    return host, int(port)

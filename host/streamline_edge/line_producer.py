@@ -169,11 +169,11 @@ class LineProducer:
             return self._key
         try:
             value = ujson.loads(line)[self._key_field]
-        except (ValueError, KeyError, TypeError, IndexError):
+            return value.encode() if isinstance(value, str) else ujson.dumps(value).encode()
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError):  # half a surrogate pair, NaN, lists in lists in lists
             raise UsageError(
                 f"line {self.lines + 1} is no JSON object with the field {self._key_field!r}; those before are stored"
             ) from None
-        return value.encode() if isinstance(value, str) else ujson.dumps(value).encode()
 
     def _flush(self, partition: _Partition) -> None:
         if not partition.values or self._error is not None:

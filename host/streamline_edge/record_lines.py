@@ -17,6 +17,7 @@ import ujson
 from streamline_core.errors import UsageError
 
 Rows = list[list[Any]]
+TIME_DIGITS_MAX = 15  # of ms since 1970: the year 33658
 
 
 def time_ms(text: str) -> int:
@@ -24,7 +25,7 @@ def time_ms(text: str) -> int:
 
     such a number, or ISO 8601 (local time without a zone). Raises: UsageError.
     """
-    if text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) <= TIME_DIGITS_MAX:
         return int(text)
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)

@@ -20,6 +20,7 @@ HEADER_BYTES = 64
 BATCH_BYTES_MAX = 65408  # with a frame's header and a seal's it fits the largest frame, 64 KB, even if it does not compress
 SPAN_MAX = (1 << 30) - 1
 BEHIND_MAX = (1 << 32) - 1
+OFFSET_MAX = 1 << 62  # of a stream; a store counts with 63 bits
 
 MAGIC = 0xB15E
 MAGIC_BYTES = b"\x5e\xb1"
@@ -101,6 +102,8 @@ def parse_header(data: "Buffer", at: int = 0) -> "Header | None":
     header = Header(fields)
     header.flags |= 0 if fields[1] == VERSION else 0x100
     if not HEADER_BYTES <= header.length <= BATCH_BYTES_MAX or not 1 <= header.span <= SPAN_MAX or header.count > header.span:
+        return None
+    if header.base > OFFSET_MAX:
         return None
     return header
 

@@ -18,8 +18,10 @@ except ImportError:
     cbor2 = None  # type: ignore[assignment]
 
 if cbor2 is not None:
+    from . import cbor_plain
     from .errors import ProtocolError, UsageError
 
+    _TAGS = bytes(range(0xC0, 0xE0))
     DEPTH_MAX = 8
     """Arrays inside arrays; the outermost counts as one."""
     ITEMS_MAX = 4096
@@ -62,6 +64,9 @@ if cbor2 is not None:
         Raises ProtocolError for any bytes that ``encode`` could not have returned.
         """
         data = bytes(data)
+        if len(data.translate(None, _TAGS)) != len(data):
+            # Perhaps a tag: cbor2 makes of them whatever they stand for, and a regular expression takes milliseconds for each byte.
+            return cbor_plain.decode(data)
         try:
             value = cbor2.loads(data)
             same = encode(value) == data

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REQUIRED = object()
 
 TEXT_CHARS_MAX = 1024
+PROBLEMS_MAX = 100  # told at once; more are no help
 SCHEMES = ("mqtt", "mqtts", "ws", "wss", "https")
 
 # Binary everywhere: who writes 64KB for a buffer or 4GB for a card means 1024, as device tools do.
@@ -62,7 +63,7 @@ class Check:
 
     def keys(self, path: "Path", given: "dict[Any, Any]", known: "list[str]") -> None:
         for key in sorted([str(k) for k in given]):
-            if key not in known:
+            if key not in known and len(self.problems) < PROBLEMS_MAX:
                 near = nearest(key, known)
                 hint = "did you mean %r?" % near if near else "known are " + ", ".join(sorted(known))
                 self.problem(path + (key,), "unknown key; " + hint)
@@ -91,7 +92,10 @@ def nearest(word: str, known: "list[str]") -> "str | None":
 
 
 def show(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RuntimeError):  # a number of thousands of digits, lists in lists in lists: RecursionError is a RuntimeError
+        text = "this " + type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -28,6 +28,12 @@ class Gaps:
     def add(self, first: int, next_: int, cause: str) -> None:
         """Note that [first, next) is gone. What was known as gone before keeps its cause."""
         rows = self.rows
+        if not rows or first >= rows[-1][1]:  # mostly: a walk goes forward
+            if first < next_:
+                if rows and rows[-1][1:] == (first, cause):
+                    rows, first = rows[:-1], rows[-1][0]
+                self.rows = rows + [(first, next_, cause)]  # a new list: who looks for changes compares them
+            return
         fresh: "list[Gap]" = []
         at = first
         for row in rows:
@@ -48,9 +54,15 @@ class Gaps:
 
     def at(self, offset: int) -> "Gap | None":
         """The gap that holds `offset`, if one does."""
-        for row in self.rows:
-            if row[0] <= offset < row[1]:
-                return row
+        low, high = 0, len(self.rows)
+        while low < high:  # the first that ends beyond `offset`
+            middle = (low + high) // 2
+            if self.rows[middle][1] <= offset:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(self.rows) and self.rows[low][0] <= offset:
+            return self.rows[low]
         return None
 
     def lost_from(self, offset: int, end: int) -> "dict[str, int]":

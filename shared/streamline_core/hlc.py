@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from .ports import Clock
 
 DRIFT_MS_MAX = 60000
+HLC_MAX = 1 << 63  # the year 6429: a stamp beyond it is none, and following it would leave no room for the next
+WALL_MS_MAX = HLC_MAX >> 16
 
 
 class HybridClock:
@@ -42,7 +44,7 @@ class HybridClock:
 
     def resume(self, hlc: int) -> None:
         """Never stamp at or below `hlc`, which this node wrote. One of an earlier opening also moves where untrusted stamps begin."""
-        if hlc > self._last:  # not one of this opening, met again by a log that was opened again
+        if self._last < hlc < HLC_MAX:  # not one of this opening, met again by a log that was opened again
             self._last = hlc
             self._boot_ms = max(self._boot_ms, hlc >> 16)
 

@@ -127,7 +127,7 @@ class Hub:
         try:
             self._take(node, frames.decode(data))
         except frames.UnknownVersion as error:
-            self._answer_error(node, frames.NO_SESSION, (VERSION_REFUSED, str(error), VERSION_AWAY_MS, None))
+            self._answer_error(node, frames.NO_SESSION, (VERSION_REFUSED, str(error)[:256], VERSION_AWAY_MS, None))
             self.counters["refused_frames"] += 1
         except ProtocolError as error:
             node.refused_frames += 1

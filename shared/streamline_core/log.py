@@ -5,7 +5,7 @@ only what is below the durable mark is offered to anybody. The head segment is a
 Each opening draws a term. Knows nothing of sessions; the node tells it what the other side confirmed.
 """
 
-from .batch import HEADER_BYTES, pack_header
+from .batch import HEADER_BYTES, OFFSET_MAX, pack_header
 from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
 from .durable_mark import DurableMark
 from .errors import QueueFull, StorageFull, UsageError
@@ -281,6 +281,8 @@ class Log:
 
     def _write(self, head: "Buffer", body: "Buffer", span: int) -> None:
         size = len(head) + len(body)
+        if self.written + span > OFFSET_MAX:
+            raise StorageFull("%s: its offsets are used up" % self.folder)
         if not self._head_open or self.sizes[-1] + size > self.limits.segment_bytes:
             self._roll()
         name = segment_name(self.folder, self.bases[-1])

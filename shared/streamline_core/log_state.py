@@ -5,18 +5,23 @@ before the checkpoint; those are saved before anything depends on them. Knows no
 """
 
 from . import cbor
+from .batch import OFFSET_MAX
 from .errors import ProtocolError
 from .gaps import Gaps
+from .lineage import ENTRIES_MAX
 from .producers import Producers
 from .slots import Slots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .lineage import Lineage
     from .ports import Storage
 
 _VERSION = 1
 PRODUCERS_SAVED_MAX = 512  # with the gaps and the lineage as many items as CBOR may hold here (cbor.ITEMS_MAX)
+ORDINAL_MAX = (1 << 32) - 1
 GAPS_SAVED_MAX = 256  # the oldest; the rest lie in segments that are still there, and a reader finds them again
 
 
@@ -61,7 +66,7 @@ class LogState:
             row = cbor.decode(content)
         except ProtocolError:
             return False
-        if not isinstance(row, list) or len(row) < 11 or row[0] != _VERSION:
+        if not _readable(row):
             return False
         self.sealed_at, self.checkpoint, self.acked, self.reported, ordinal = row[1:6]
         self._durable_checkpoint = self.checkpoint
@@ -94,3 +99,40 @@ class LogState:
         if self.checkpoint > (self._checkpoints[-1][1] if self._checkpoints else self._durable_checkpoint):
             self._checkpoints.append((version, self.checkpoint))
         return version
+
+
+def _readable(row: "Any") -> bool:
+    """Whether it is what `save` writes: the CRC of a slot says that somebody wrote it, not that it was this build."""
+    if not isinstance(row, list) or len(row) < 11 or row[0] != _VERSION:
+        return False
+    sealed_at, ordinal, lineage = row[1], row[5], row[7]
+    if row[10] is not None and not _are_rows([row[10]], "uo"):
+        return False
+    if not (_is_offset(sealed_at) or (type(sealed_at) is int and sealed_at == -1)):
+        return False
+    if not all([_is_offset(n) for n in row[2:5]]) or type(ordinal) is not int or not -1 - ORDINAL_MAX <= ordinal <= ORDINAL_MAX:
+        return False
+    if not (_are_rows(row[6], "su") and _are_rows(lineage, "uo") and _are_rows(row[8], "oos") and _are_rows(row[9], "uuoo")):
+        return False
+    return len(lineage) <= ENTRIES_MAX and all([lineage[i][1] < lineage[i + 1][1] for i in range(len(lineage) - 1)])
+
+
+def _are_rows(rows: object, kinds: str) -> bool:
+    """Whether `rows` is a list of rows of these kinds: s = text, u = 0 to 2^64 - 1, o = an offset."""
+    if not isinstance(rows, list):
+        return False
+    for row in rows:
+        if not isinstance(row, list) or len(row) != len(kinds):
+            return False
+        for i in range(len(kinds)):
+            item = row[i]
+            if kinds[i] == "s":
+                if not isinstance(item, str):
+                    return False
+            elif type(item) is not int or item < 0 or (kinds[i] == "o" and item > OFFSET_MAX):
+                return False
+    return True
+
+
+def _is_offset(value: object) -> bool:
+    return type(value) is int and 0 <= value <= OFFSET_MAX

@@ -93,7 +93,7 @@ class Partition:
             if successor.state.continues is not None and not successor.state.provisional:
                 epoch, at = successor.state.continues
                 for log in logs:
-                    if log.stream.epoch == epoch and not log.sealed:
+                    if log.stream.epoch == epoch and not log.sealed and log.state.ordinal < successor.state.ordinal:
                         log.state.sealed_at = log.ends_at = at
                         recover(log, self._entropy)
                         log.state.save()

@@ -4,7 +4,7 @@ Rule: exactly the next offset is taken, all else is a repeat or a hole; nothing 
 is taken becomes an op for the store, with the state that holds after it. Knows nothing of who carries the frames.
 """
 
-from .batch import DENSE, body_is_whole, dense_lengths, parse_header, records, understood
+from .batch import DENSE, OFFSET_MAX, body_is_whole, dense_lengths, parse_header, records, understood
 from .credit import WINDOW_BYTES_MIN, Window
 from .errors import CorruptRecord, ProtocolError
 from .gaps import CAUSES, REFUSED
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LINEAGE_SENT = 8  # last entries of a lineage in a WANT
 GAP_SPAN_MAX = 1 << 48
-OFFSET_MAX = 1 << 62  # of a stream; a store counts with 63 bits
 
 
 class StreamReceiver:
@@ -136,6 +135,9 @@ class StreamReceiver:
                 start = end
             elif header.base > ahead.next:
                 broken = "a DATA frame jumps from offset %d to %d" % (ahead.next, header.base)
+                break
+            elif header.base < ahead.next and start != at:  # only the first of a chunk may begin before it: see ChunkReceived
+                broken = "a DATA frame goes back from offset %d to %d" % (ahead.next, header.base)
                 break
             else:
                 n, why = self._count(header, view[at:end])

@@ -158,6 +158,8 @@ def read_records(
         if flags & _TIMESTAMP:
             n, at = _get_varint(data, at, end)
             timestamp_ms = (hlc >> 16) + (-(n >> 1) - 1 if n & 1 else n >> 1)
+            if not -_TIMESTAMP_BOUND_MS < timestamp_ms < _TIMESTAMP_BOUND_MS:
+                raise CorruptRecord("a record of the batch at offset %d has a timestamp of %d ms" % (base, timestamp_ms))
         if flags & _HEADERS:
             headers, at = _get_headers(data, at, end)
         extension = b""

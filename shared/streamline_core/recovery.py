@@ -7,7 +7,7 @@ durable; nothing wedges and nothing needs a hand. What a walk finds missing beco
 import struct
 
 from .batch import HEADER_BYTES, batches
-from .gaps import CORRUPT, TORN
+from .gaps import CORRUPT, REFUSED, TORN
 from .lineage import extend
 from .log import Log
 from .log_reader import LogReader
@@ -204,7 +204,10 @@ def fork(log: Log, at: int, successor: Log) -> int:
             if seal < 0:
                 seal = min(at, header.base)
                 _hand_on_producers(log, seal, successor)
-            successor.append_again(header, batch[HEADER_BYTES:])
+            if header.flags > 255:  # of a later version, which this build cannot write
+                successor.append_gap(header.span, REFUSED)
+            else:
+                successor.append_again(header, batch[HEADER_BYTES:])
     if seal < 0:
         seal = at
         _hand_on_producers(log, seal, successor)

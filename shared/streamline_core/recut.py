@@ -8,7 +8,7 @@ that small.
 import binascii
 import struct
 
-from .batch import DENSE, HEADER_BYTES, pack_header, records
+from .batch import DENSE, HEADER_BYTES, pack_header, records, understood
 from .record import encode_record
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ def recut(header: "Header", batch: "Buffer", bytes_max: int) -> "list[Part]":
     """Parts of a whole batch, each at most `bytes_max` bytes: (first offset, next offset, bytes), or bytes None for a record that
     is larger.
     Raises CorruptRecord if the batch is not what its header says."""
-    if header.control:
+    if header.control or not understood(header):
         return [(header.base, header.next, None)]
     dense = header.flags & DENSE != 0
     parts: "list[Part]" = []

@@ -6,7 +6,7 @@ name says where it ends. A walk never trusts a length before the header's CRC ha
 
 import binascii
 
-from .batch import HEADER_BYTES, MAGIC_BYTES, parse_header
+from .batch import HEADER_BYTES, MAGIC_BYTES, OFFSET_MAX, parse_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ def list_segments(storage: "Storage", folder: str) -> "list[int]":
     """The base offsets of the segments in a folder, rising."""
     bases = []
     for name in storage.list(folder):
-        if name.endswith(_SUFFIX) and len(name) == 24 and name[:20].isdigit():
-            bases.append(int(name[:20]))
+        if name.endswith(_SUFFIX) and len(name) == 24 and all([c in "0123456789" for c in name[:20]]):  # isdigit takes "²"
+            base = int(name[:20])
+            if base <= OFFSET_MAX:
+                bases.append(base)
     bases.sort()
     return bases
 

@@ -8,8 +8,10 @@ import hashlib
 
 from . import frames
 from .backoff import jitter
+from .batch import OFFSET_MAX
 from .errors import ProtocolError
 from .frames import BYE, DATA, ERROR, GAP, HAVE, HELLO, WANT, WELCOME
+from .hlc import WALL_MS_MAX
 from .outlet import Outlet
 
 TYPE_CHECKING = False
@@ -60,10 +62,13 @@ TABLE = {
 UNKNOWN_SESSION = "unknown session"
 NOT_A_DEFINITION = "definition"
 WANT_ROWS_MAX = 32
+OUTBOX_MAX = 64  # frames that wait for the carrier; a peer that makes more of them and reads none gets no more
 HAVE_INTERVAL_MS = 1000
 HAVE_INTERVAL_MS_MAX = 15000
 HAVES_UNANSWERED_MAX = 5
 HELLO_ANSWER_MS = 2000
+LOST_ROWS_MAX = 32
+CAUSE_CHARS_MAX = 32
 
 
 class Identity:
@@ -177,6 +182,8 @@ class Session:
         fields = frame.fields
         if fields[10] != self._nonce or frame.session != session_id(self._nonce, fields[3]):
             raise ProtocolError("a WELCOME that answers another HELLO")
+        if fields[11] is not None and fields[11] >= WALL_MS_MAX:
+            raise ProtocolError("a WELCOME that says it is %d ms since 1970" % fields[11])
         self._check(fields)
         self.id = frame.session
         self.wall_ms = fields[11]
@@ -254,6 +261,10 @@ class Session:
             sender = self.outlet.senders.get(handle)
             if sender is None:
                 raise ProtocolError("a WANT for handle %d, which was never offered" % handle)
+            if len(lost) > LOST_ROWS_MAX or any([len(cause) > CAUSE_CHARS_MAX for cause, _ in lost]):
+                raise ProtocolError("a WANT with more or longer causes of loss than a log can remember")
+            if max(next_, produced) > OFFSET_MAX:
+                raise ProtocolError("a WANT from offset %d of %d; at most %d is allowed" % (next_, produced, OFFSET_MAX))
             progress, rewound, parting = sender.on_want(
                 number, have_echo, next_, lost, limit, resend, lineage, produced, self._have_number + 1
             )
@@ -302,7 +313,8 @@ class Session:
             self._want_due.add(receiver.handle)
 
     def error(self, code: str, text: str, away_ms: int, handle: "int | None" = None) -> None:
-        self._outbox.append(frames.encode(ERROR, self.id, (code, text[:256], away_ms, handle)))
+        if len(self._outbox) < OUTBOX_MAX:  # what is refused is offered again, and refused again
+            self._outbox.append(frames.encode(ERROR, self.id, (code, text[:256], away_ms, handle)))
 
     def bye(self, text: str, away_ms: int) -> None:
         if self.state == OPEN:

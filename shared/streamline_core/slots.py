@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .ports import Storage
 
 SLOT_BYTES_MAX = 65536
+GENERATION_MAX = (1 << 32) - 1
 _HEADER = "<III"
 _HEADER_BYTES = 12
 
@@ -46,7 +47,7 @@ class Slots:
             crc, generation, length = struct.unpack_from(_HEADER, buf)
             if length != size - _HEADER_BYTES or binascii.crc32(memoryview(buf)[4:]) != crc:
                 continue
-            if generation >= self._generation:
+            if self._generation <= generation < GENERATION_MAX:  # one more must be there for the next write
                 self._generation = generation
                 best = bytes(memoryview(buf)[_HEADER_BYTES:])
         return best

@@ -14,7 +14,8 @@ _ALLOWED = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 def _check(what: str, name: object, chars_max: int) -> None:
     if not isinstance(name, str) or not 0 < len(name) <= chars_max:
-        raise UsageError("%s must be text of 1 to %d characters, not %r" % (what, chars_max, name))
+        given = repr(name[: chars_max + 1]) if isinstance(name, str) else type(name).__name__
+        raise UsageError("%s must be text of 1 to %d characters, not %s" % (what, chars_max, given))
     for c in name:
         if c not in _ALLOWED:
             raise UsageError("%s %r may hold letters, digits, '.', '_' and '-', not %r" % (what, name, c))
