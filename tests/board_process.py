@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,11 +16,6 @@ from streamline_host.codecs import codecs
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAP = "256k"
-
-
-def find_micropython() -> str | None:
-    beside = Path(sys.executable).parent / "micropython"
-    return os.environ.get("MICROPYTHON") or (str(beside) if beside.exists() else shutil.which("micropython"))
 
 
 def module_path() -> str:
@@ -47,7 +41,7 @@ class Board:
         self.log = folder / "board.log"
 
     def command(self, *words: str) -> list[str]:
-        program = find_micropython()
+        program = mpy.find_micropython()
         assert program is not None
         return [program, "-X", "heapsize=" + HEAP, "-m", "streamline_board", "--config", str(self.config), *words]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench_world import World
-from demo_fleet import find_micropython, micropython_path
+from demo_fleet import micropython_path
+from mpy import find_micropython
 
 POOL_RECORDS = 256  # as much as a small heap bears
 HEAP_BYTES = 4 << 20

@@ -7,7 +7,6 @@ Must not know: how they are shown.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -108,7 +107,7 @@ class Fleet:
     def start(self) -> None:
         self.cloud = self._start_cloud()
         self.edges.append(self._start_cpython())
-        program = find_micropython()
+        program = mpy.find_micropython()
         if not (ROOT / "firmware" / "streamline_board").exists():
             self.without_micropython = "no MicroPython edge: this tree has no firmware/streamline_board"
         elif not program:
@@ -160,11 +159,6 @@ class Fleet:
         for child in [*self.edges, self.cloud]:
             if child is not None:
                 child.end()
-
-
-def find_micropython() -> str | None:
-    beside = Path(sys.executable).parent / "micropython"
-    return str(beside) if beside.exists() else shutil.which("micropython")
 
 
 def micropython_path() -> str:

