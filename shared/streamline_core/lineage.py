@@ -40,6 +40,16 @@ def insert(lineage: "Lineage", term: int, first: int) -> None:
         del lineage[0]
 
 
+def fill(lineage: "Lineage", term: int, first: int, next_: int, end: int) -> None:
+    """As `insert`, where `term` is known for [first, next_) only: what was unknown above it, up to `end`, stays unknown."""
+    unknown = first < next_ < end and term_at(lineage, first) == UNKNOWN_TERM
+    if (UNKNOWN_TERM, first) in lineage:
+        lineage.remove((UNKNOWN_TERM, first))
+    insert(lineage, term, first)
+    if unknown and term_at(lineage, next_) == term:
+        insert(lineage, UNKNOWN_TERM, next_)
+
+
 def term_at(lineage: "Sequence[Sequence[int]]", offset: int) -> int:
     """The term that wrote `offset`; 0 where the lineage does not reach back so far."""
     found = 0

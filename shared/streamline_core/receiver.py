@@ -8,7 +8,7 @@ from .batch import DENSE, OFFSET_MAX, body_is_whole, dense_lengths, parse_header
 from .credit import WINDOW_BYTES_MIN, Window
 from .errors import CorruptRecord, ProtocolError
 from .gaps import CAUSES, REFUSED
-from .lineage import UNKNOWN_TERM, insert, term_at
+from .lineage import UNKNOWN_TERM, fill, insert, term_at
 from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChanged, StreamState, loss_of
 
 TYPE_CHECKING = False
@@ -142,7 +142,7 @@ class StreamReceiver:
             else:
                 n, why = self._count(header, view[at:end])
                 if why is None:
-                    insert(ahead.lineage, header.term, max(header.base, ahead.next))
+                    fill(ahead.lineage, header.term, max(header.base, ahead.next), header.next, ahead.produced)
                     ahead.next = header.next
                     count += n
                 else:
@@ -201,7 +201,7 @@ class StreamReceiver:
 
     def _gap(self, first: int, next_: int, cause: str, term: int) -> "Op":
         ahead = self.ahead
-        insert(ahead.lineage, term, first)
+        fill(ahead.lineage, term, first, next_, ahead.produced)
         ahead.lost[cause] = ahead.lost.get(cause, 0) + next_ - first
         ahead.next = next_
         ahead.produced = max(ahead.produced, next_)

@@ -148,8 +148,9 @@ class _Walk:
         for header, whole in self._batches(i, offset):
             if header.term == self._torn_term or log.state.gaps.at(header.base) is not None:
                 whole = False  # an earlier walk may have given it up, too, for a hole before it that has been evicted since
+            self._term = header.term  # one opening wrote all of a segment, so what is missing before this batch, too
             self._miss(offset, header.base if whole else header.next, header.term)
-            offset, self._term = header.next, header.term
+            offset = header.next
             log.clock.resume(header.hlc)
             if whole:
                 extend(log.state.lineage, header.term, header.base)

@@ -43,7 +43,7 @@ def _run_atheris(name: str, until: float, corpus: Path, artifacts: Path) -> NoRe
     with atheris.instrument_imports(include=list(INSTRUMENTED)):  # what is imported before is not seen
         from fuzz.targets import TARGETS
     target = TARGETS[name]
-    seconds = max(1, round(until - time.time()))
+    seconds = max(1, int(until - time.time()))  # it takes up to one more
     options = {
         "max_total_time": seconds, "max_len": target.bytes_max, "timeout": RUN_SECS_MAX, "rss_limit_mb": RSS_MB_MAX,
         "print_final_stats": 1, "artifact_prefix": "%s/" % artifacts,

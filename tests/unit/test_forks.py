@@ -220,3 +220,22 @@ def test_a_sealed_epoch_that_still_owes_is_offered_right_after_a_restart():
     world.run(50)
     world.run_until(world.drained)
     assert world.values() == [old + later]
+
+
+def test_a_backlog_of_many_openings_drains():
+    for known in (True, False):
+        world = World()
+        edge = world.edge()
+        values = produce(edge, 2)
+        world.run(100)
+        if known:
+            edge.connect()
+            world.run_until(world.drained)
+            edge.disconnect()
+        for i in range(1, 13):  # a HAVE names the last 8 only
+            edge.power_cut()
+            values += produce(edge, 2, 100 * i)
+            world.run(100)
+        edge.connect()
+        world.run_until(world.drained)
+        assert world.values() == [values]

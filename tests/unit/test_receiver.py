@@ -102,6 +102,12 @@ def test_what_a_closed_epoch_owed_is_lost_by_storage_until_it_is_offered_again()
     assert not receiver.on_have(10, 0, mine, False).state.closed
 
 
+def test_what_is_promised_is_known_by_its_terms_before_it_arrives():
+    receiver, offered = make(), [(7, 0), (8, 4)]
+    receiver.committed(receiver.on_have(10, 0, offered, False))
+    assert receiver.want_row()[5:] == (offered, 10)  # by these its sender finds out whether it still holds it
+
+
 def test_an_epoch_offered_again_is_not_told_that_all_is_accounted_for_before_the_commit():
     receiver = make()
     for op in (receiver.on_have(10, 0, ((7, 0),), False), receiver.close()):
@@ -149,10 +155,16 @@ def test_a_have_that_names_only_later_openings_does_not_wedge_the_stream():
     mine, receiver = [(i, 5 * i - 5) for i in range(1, 21)], make(5)
     receiver.ahead.lineage = [(1, 0)]
     receiver.on_have(100, 0, mine[-8:], False)
-    (op,) = data(receiver, 5, pack_batch(5, [b"x"] * 5, term=2))
-    receiver.committed(op)
-    row = receiver.want_row()
-    assert row[1] == 10 and parting(mine, 100, row[5], row[6]) is None
+    for first in range(5, 100):
+        term = first // 5 + 1
+        if term == 7:
+            op = receiver.on_gap(first, first + 1, "corrupt", term)
+        else:
+            (op,) = data(receiver, first, pack_batch(first, [b"x"], term=term))
+        receiver.committed(op)
+        row = receiver.want_row()
+        assert row[1] == first + 1 and parting(mine, 100, row[5], row[6]) is None
+    assert receiver.ahead.lineage == mine
 
 
 def test_a_stream_with_nothing_to_send_is_promised_credit_and_holds_none():

@@ -52,6 +52,18 @@ def test_a_hole_below_what_a_later_batch_knew_as_durable_is_corrupt_and_what_fol
     assert read_all(log) == ([(0, b"first"), (2, b"third")], [(1, 2, "corrupt")]) and log.producers.last(7) == 2
 
 
+def test_what_rots_at_the_beginning_of_an_opening_is_corrupt_and_not_torn():
+    for hurt, at in ((0, 0), (0, 66), (1, 0), (1, 66)):  # which opening; in its first header, in its first body
+        bench = Bench()
+        for _ in range(2):
+            log = bench.open()
+            for i in range(3):
+                bench.write(log, [b"%d" % i])
+        bench.storage.files[bench.segments()[hurt]][at] ^= 1
+        forget_state(bench)
+        assert read_all(bench.open())[1] == [(3 * hurt, 3 * hurt + 1, "corrupt")], (hurt, at)
+
+
 def test_what_a_later_opening_wrote_behind_a_torn_hole_counts():
     bench = Bench()
     log = bench.open()
