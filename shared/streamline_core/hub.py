@@ -39,6 +39,8 @@ VERSION_AWAY_MS = 60000
 OPS_MAX = 65536  # waiting for the store; beyond it frames are dropped, and their senders come again
 NOTICES_MAX = 100
 HANDLE_MAX = 0xFFFF  # as DATA names it
+STREAMS_PER_NODE_MAX = 4096  # in mind at once; each is some hundred bytes
+RETRY_AWAY_MS = 60000
 
 
 class HubConfig:
@@ -242,8 +244,20 @@ class Hub:
             session.error(NOT_A_DEFINITION, "topic %r: %s" % (topic, why), 0, handle)
             return None
         stream = StreamId(origin, topic, partition, epoch)
+        if stream.key() not in self._receivers and not self._has_room(origin):
+            text = "%s offers more than %d streams" % (origin, STREAMS_PER_NODE_MAX)
+            session.error("streams", text + ": a node that is wiped again and again fills up its name", RETRY_AWAY_MS, handle)
+            return None
         self._close_others(stream, held)
         return self._receiver(stream)
+
+    def _has_room(self, origin: str) -> bool:
+        """Whether another stream of a node may be kept in mind; forgets those that no session offers and that owe the store nothing."""
+        streams = self._node(origin).streams
+        if len(streams) >= STREAMS_PER_NODE_MAX:
+            for key in [key for key in streams if streams[key].handle < 0 and streams[key].settled]:
+                del streams[key], self._receivers[key]
+        return len(streams) < STREAMS_PER_NODE_MAX
 
     def _define(self, topic: str, partition: int, wire: object) -> "str | None":
         """Take up or compare a topic's definition; returns why it is refused, or None."""
@@ -276,7 +290,7 @@ class Hub:
         if receiver is None:
             state = self._store.load_stream(stream)
             receiver = StreamReceiver(stream, state or StreamState(), self._pool)
-            self._receivers[stream.key()] = receiver
+            self._receivers[stream.key()] = self._node(stream.origin).streams[stream.key()] = receiver
         return receiver
 
     def _close_others(self, stream: StreamId, held: "Any") -> None:
@@ -284,7 +298,7 @@ class Hub:
         if not isinstance(held, list):
             return  # a carrier does not know
         known = set(self._store.load_epochs(stream.origin, stream.topic, stream.partition))
-        for key in self._receivers:
+        for key in self._node(stream.origin).streams:
             if key[:3] == (stream.origin, stream.topic, stream.partition):
                 known.add(key[3])
         for epoch in sorted(known):
@@ -345,6 +359,7 @@ class Hub:
             if node.current is not None:
                 self._release(node.current)
             node.current = node.candidate = None
+            node.streams = {}
 
     def tick(self) -> int:
         """Do what is due. Returns when to come again (monotonic ms), -1 for never."""

@@ -5,7 +5,8 @@ name the same term for an offset hold the same content up to it. Knows nothing o
 """
 
 UNKNOWN_TERM = 0  # no opening draws it
-ENTRIES_MAX = 32  # kept and sent; older ones matter only to a side that was away for that many openings
+ENTRIES_MAX = 32  # kept
+ENTRIES_AROUND = 8  # of them on each side of where the other side was last
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,24 @@ def extend(lineage: "Lineage", term: int, first: int) -> bool:
     if lineage and lineage[-1][0] == term:  # what stood after it never became durable
         return False
     lineage.append((term, first))
-    if len(lineage) > ENTRIES_MAX:
-        del lineage[0]
     return True
+
+
+def thin(lineage: "Lineage", offset: int) -> None:
+    """Bring it down to ENTRIES_MAX: kept are the newest, and those around `offset`, where the other side was last; what is left out between
+    them is unknown from then on. So a node that starts a hundred times without a network still knows what it had in common."""
+    while len(lineage) > ENTRIES_MAX:
+        at = 0
+        while at + 1 < len(lineage) and lineage[at + 1][1] <= offset:
+            at += 1
+        if at > ENTRIES_AROUND:
+            del lineage[0]
+            continue
+        out = at + ENTRIES_AROUND
+        if lineage[out][0] == UNKNOWN_TERM:
+            del lineage[out + 1]
+        else:
+            lineage[out] = (UNKNOWN_TERM, lineage[out][1])
 
 
 def insert(lineage: "Lineage", term: int, first: int) -> None:
@@ -82,7 +98,7 @@ def parting(
     for i in range(len(theirs) - 1, -1, -1):
         term, first = theirs[i]
         # Where the term begins may differ: a side that got a gap for its first batch saw it begin later.
-        if term in ends and first < their_next:
+        if term != UNKNOWN_TERM and term in ends and first < their_next:
             end = theirs[i + 1][1] if i + 1 < len(theirs) else their_next
             return min(end, ends[term])
-    return min(theirs[0][1], my_next)
+    return min(theirs[0][1], mine[0][1] if mine else 0, my_next)

@@ -10,7 +10,7 @@ from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
 from .durable_mark import DurableMark
 from .errors import QueueFull, StorageFull, UsageError
 from .gaps import EVICTED, ROLLED_BACK
-from .lineage import extend
+from .lineage import extend, thin
 from .log_state import LogState
 from .producers import Producers
 from .segments import segment_name
@@ -306,6 +306,7 @@ class Log:
         self.sizes.append(0)
         self._head_open = True
         extend(self.state.lineage, self.term, self.written)
+        thin(self.state.lineage, self.state.acked)
 
     # Making durable
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .store_ops import Op
     from .stream import StreamId
 
-LINEAGE_SENT = 8  # last entries of a lineage in a WANT
+LINEAGE_SENT = 8  # last entries of a lineage in a WANT, as long as nothing has parted
 GAP_SPAN_MAX = 1 << 48
 
 
@@ -35,6 +35,7 @@ class StreamReceiver:
         self.handle = -1
         self.have_number = 0  # of the last HAVE of this session
         self._parted = False  # this session's sender holds another log under the same name: nothing of it is taken
+        self._behind = False  # it holds less than was offered before
         self.window = Window(pool)
         self.under_way_bytes = 0
         self.last_data_ms = 0
@@ -46,7 +47,7 @@ class StreamReceiver:
         """A session has offered it, under this handle."""
         self.handle = handle
         self.have_number = 0
-        self._parted = False
+        self._parted = self._behind = False
 
     def on_have(self, next_: int, sent: int, lineage: "Sequence[Sequence[int]]", sealed: bool) -> "Op | None":
         """The sender's durable end moved (or it says so again). sent: how far it has sent; lineage: of what it holds; sealed: the
@@ -57,7 +58,8 @@ class StreamReceiver:
         if sent > ahead.next:
             self._lost_something()
         self._parted = self._contradicts(next_, lineage)
-        if self._parted or next_ < ahead.produced:
+        self._behind = next_ < ahead.produced
+        if self._parted or self._behind:
             # Perhaps a disk that does not hold what was offered before: its sender learns that from our WANT, and forks.
             return self.close() if sealed and next_ <= ahead.next < ahead.produced else None
         if next_ <= ahead.produced and not ahead.closed:
@@ -241,4 +243,6 @@ class StreamReceiver:
         next_ = max(applied.next, applied.produced) if closed else applied.next
         # Who has nothing to send holds no credit, and may still send at once what comes up: it is granted when it arrives.
         limit = self.window.open() if self.pending else max(self.window.size, WINDOW_BYTES_MIN)
-        return self.handle, next_, lost, limit, resend, applied.lineage[-LINEAGE_SENT:], applied.produced
+        # Who may have to find where the two part needs all that is known.
+        lineage = applied.lineage if self._parted or self._behind else applied.lineage[-LINEAGE_SENT:]
+        return self.handle, next_, lost, limit, resend, lineage, applied.produced

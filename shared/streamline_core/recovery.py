@@ -8,7 +8,7 @@ import struct
 
 from .batch import HEADER_BYTES, batches
 from .gaps import CORRUPT, REFUSED, TORN
-from .lineage import extend
+from .lineage import extend, thin
 from .log import Log
 from .log_reader import LogReader
 from .segments import list_segments, segment_name, walk
@@ -154,6 +154,7 @@ class _Walk:
             log.clock.resume(header.hlc)
             if whole:
                 extend(log.state.lineage, header.term, header.base)
+                thin(log.state.lineage, log.state.acked)
                 if header.producer:
                     log.note_stored(header.producer, header.sequence, header.base, header.span)
         if i + 1 == len(log.bases) and log.state.sealed_at > offset:

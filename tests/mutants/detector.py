@@ -1,6 +1,6 @@
 """One detector in a process of its own, run from the root of a tree that may hold a mutated core.
 
-Usage: python tests/mutants/detector.py sim|crash|unit MODULE SMALL_SEEDS LARGE_SEEDS
+Usage: python tests/mutants/detector.py sim|crash|unit MODULE SEEDS
 
 Prints one line: "caught WHERE<tab>WHAT" for the first thing that it found, "green N" after N cases without one, "foreign FILE" where the
 core that was imported is not this tree's, "broken WHAT" where the mutated module cannot even be imported.
@@ -23,7 +23,8 @@ TEST_SECONDS_MAX = 60
 NOT_OF_THE_CORE = "tests/unit/test_flash_power_cuts.py"
 CRASH_SEED = 1
 # (workload, every so many first cuts, every so many second cuts): in memory, what a few seconds are enough for
-CRASH_STEPS = (("slots", 1, 1), ("log", 1, 3), ("fork", 2, 5), ("node", 9, 7))
+CRASH_STEPS = (("slots", 1, 1), ("log", 1, 2), ("fork", 1, 4), ("node", 5, 7))
+SHARES = {"small": 1, "restless": 5, "large": 30}  # of all seeds, one of so many lives in that world
 
 
 def say(word: str, text: str) -> NoReturn:
@@ -59,16 +60,18 @@ def last_line(text: str) -> str:
     return lines[-1] if len(lines) == 1 else "%s (%s)" % (lines[-1], " ".join(lines[-3].split()) if len(lines) > 2 else "")
 
 
-def sim(small_seeds: int, large_seeds: int) -> int:
+def sim(seeds: int) -> int:
     from history import run
-    from plan import draw
+    from plan import WORLDS, draw
 
-    for world, seeds in (("small", small_seeds), ("large", large_seeds)):
-        for seed in range(1, seeds + 1):
+    histories = 0
+    for world in sorted(WORLDS, key=lambda name: SHARES.get(name, 1)):
+        for seed in range(1, 1 + seeds // SHARES.get(world, 1)):
             _, what = run(draw(seed, world))
             if what is not None:
                 caught("%s %d" % (world, seed), last_line(what))
-    return small_seeds + large_seeds
+            histories += 1
+    return histories
 
 
 def crash() -> int:
@@ -129,7 +132,7 @@ def unit() -> int:
 
 
 def main() -> None:
-    name, module, small_seeds, large_seeds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    name, module, seeds = sys.argv[1], sys.argv[2], int(sys.argv[3])
     bound_memory()
     # Before all that a virtual environment adds, be it by a path or by a finder of its own.
     sys.path[:1] = [str(Path.cwd() / folder) for folder in FOLDERS]
@@ -138,7 +141,7 @@ def main() -> None:
     except Exception as error:
         say("broken", "%s: %s" % (type(error).__name__, error))
     check_origin()
-    cases = sim(small_seeds, large_seeds) if name == "sim" else crash() if name == "crash" else unit()
+    cases = sim(seeds) if name == "sim" else crash() if name == "crash" else unit()
     check_origin()
     say("green", str(cases))
 

@@ -116,7 +116,7 @@ MUTATIONS = (
     ),
     Mutation("a segment that is torn whole keeps its name", "recovery.py", "if bases and bases[-1] == offset:", "if False:", SILENT),
     Mutation("an offset is given away again", "recovery.py", "end = max(walked, state.checkpoint)", "return walked", TWICE),
-    Mutation("a gap that was found is not saved", "recovery.py", "if log.saved and state.gaps.rows != gaps_before:", "if False:", CAUSE),
+    Mutation("what batches say of those before them is not heard", "recovery.py", "walk_.listen(i)", "pass", DURABLE),
     Mutation(
         "the term of the last opening is taken again",
         "recovery.py",
@@ -140,7 +140,9 @@ MUTATIONS = (
         "self.offset = found[1].base",
         SILENT,
     ),
-    Mutation("a rotten body is handed on", "log_reader.py", " and body_is_whole(header, view[:n], filled)", "", SILENT),
+    Mutation(
+        "a rotten body is handed on", "log_reader.py", "body_is_whole(header, view[:n], filled)", "filled + header.length <= n", SILENT
+    ),
     Mutation(
         "what is not durable is read", "log_reader.py", "end = log.written if self.to_written else log.durable", "end = log.written", UNSEEN
     ),

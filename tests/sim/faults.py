@@ -67,6 +67,21 @@ def _stop(fleet, machine, ms, number):
     machine.stop(ms)
 
 
+def _reboots(fleet, machine, ms, number):
+    count = 3 + number % 14
+    machine.carrier.disconnect("far from any network", 60 * count)
+    topic = sorted(machine.config.topics)[0]
+    for i in range(count):
+        at_ms = fleet.now_ms + 60 * i
+        fleet.at(at_ms, machine.write, "bare", topic, 1 + number % 3, 8)
+        fleet.at(at_ms + 30, _off_and_on, machine, number + i)
+
+
+def _off_and_on(machine, number):
+    if machine.node is not None:
+        (machine.kill if number % 3 else machine.lose_power)(10)
+
+
 def _hub(fleet, machine, ms, number):
     fleet.cloud.kill(ms)
 
@@ -198,6 +213,7 @@ _DO = {
     "power": _power,
     "kill": _kill,
     "stop": _stop,
+    "reboots": _reboots,
     "hub": _hub,
     "store": _store,
     "backup": _backup,

@@ -39,8 +39,12 @@ FAULTS = (
 )
 
 
+RESTLESS = FAULTS + (("reboots", 60),)  # the machine starts again and again, far from any network, and writes a little each time
+WORLDS = {"small": (1, 20, 24, FAULTS), "large": (4, 300, 200, FAULTS), "restless": (1, 12, 30, RESTLESS)}
+
+
 class Plan:
-    """seed; world: "small" or "large"; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; hub: options;
+    """seed; world: one of WORLDS; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; hub: options;
     writes: [(ms, machine, kind, topic, records, bytes)]; faults: [(ms, kind, machine, duration ms, number)]."""
 
     def __init__(self, seed, world):
@@ -87,11 +91,12 @@ def stream(seed, name):
 
 
 def draw(seed, world="small"):
-    """The plan of a seed. small: an edge and a hub, 20 faults; large: four edges and a hub, 300 faults."""
+    """The plan of a seed. small: an edge and a hub, 20 faults; large: four edges and a hub, 300 faults; restless: an edge that starts
+    dozens of times."""
     plan = Plan(seed, world)
     random = stream(seed, "plan")
-    machines, faults, writes = (1, 20, 24) if world == "small" else (4, 300, 200)
-    plan.duration_ms = 20000 + 10000 * random.below(3) if world == "small" else 180000
+    machines, faults, writes, table = WORLDS[world]
+    plan.duration_ms = 180000 if world == "large" else 20000 + 10000 * random.below(3)
     plan.hub = _hub(random)
     for i in range(machines):
         plan.machines.append(_config(random, i))
@@ -99,7 +104,7 @@ def draw(seed, world="small"):
     for _ in range(writes):
         plan.writes.append(_write(random, plan))
     for _ in range(faults):
-        plan.faults.append(_fault(random, plan))
+        plan.faults.append(_fault(random, plan, table))
     plan.writes.sort()
     plan.faults.sort()
     return plan
@@ -154,11 +159,11 @@ def _write(random, plan):
     return random.below(plan.duration_ms), machine, kind, _pick(random, topics), 1 + random.below(24), _pick(random, (8, 30, 120))
 
 
-def _fault(random, plan):
-    at, i = random.below(sum([row[1] for row in FAULTS])), 0
-    while at >= FAULTS[i][1]:
-        at -= FAULTS[i][1]
+def _fault(random, plan, table):
+    at, i = random.below(sum([row[1] for row in table])), 0
+    while at >= table[i][1]:
+        at -= table[i][1]
         i += 1
-    kind = FAULTS[i][0]
+    kind = table[i][0]
     duration_ms = _pick(random, (10, 100, 500, 2000, 6000))
     return random.below(plan.duration_ms), kind, random.below(len(plan.machines)), duration_ms, random.below(1 << 16)

@@ -11,19 +11,19 @@ import fleet
 import store
 from history import run
 from mpy import find_micropython
-from plan import FAULTS, draw
+from plan import WORLDS, draw
 from regressions import SEEDS
 from shrink import shrink
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SMALL, LARGE = 300, 12
+HISTORIES = (("small", 300), ("large", 12), ("restless", 60))
 PARTS = 6  # so that they spread over processes
 IDENTICAL = (("small", 1, 13), ("large", 1, 2))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_history_breaks_a_promise(part: int) -> None:
-    for world, count in (("small", SMALL), ("large", LARGE)):
+    for world, count in HISTORIES:
         for seed in range(1 + part, 1 + count, PARTS):
             what = run(draw(seed, world))[1]
             assert what is None, "make sim SEED=%d WORLD=%s: %s" % (seed, world, what)
@@ -59,8 +59,9 @@ def test_the_same_seed_gives_the_same_history_again_and_another_seed_another() -
 
 
 def test_every_kind_of_fault_is_drawn() -> None:
-    drawn = {row[1] for seed in range(1, 60) for row in draw(seed).faults}
-    assert drawn == {kind for kind, _ in FAULTS}
+    for world in WORLDS:
+        drawn = {row[1] for seed in range(1, 90) for row in draw(seed, world).faults}
+        assert drawn == {kind for kind, _ in WORLDS[world][3]}
 
 
 def test_a_broken_promise_is_noticed_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Lineage: where two histories part, checked by playing histories out offset by offset."""
 
 from harness import Random
-from streamline_core.lineage import ENTRIES_MAX, extend, parting, term_at
+from streamline_core.lineage import ENTRIES_MAX, extend, parting, term_at, thin
 
 A, B, C, D = 1, 2, 3, 4
 
@@ -12,9 +12,27 @@ def test_extend_keeps_one_entry_a_term():
     assert extend(lineage, B, 10) and extend(lineage, C, 10)
     assert lineage == [(A, 0), (C, 10)]
     assert not extend(lineage, A, 5) and lineage == [(A, 0)]
-    for i in range(100):
-        extend(lineage, 100 + i, 20 + i)
-    assert len(lineage) == ENTRIES_MAX and lineage[-1] == (199, 119)
+
+
+def test_what_was_in_common_is_known_after_a_hundred_openings_without_a_network():
+    for common in (1, 5, 40):
+        mine = [(1000 + i, 10 * i) for i in range(common)]
+        theirs, their_next = list(mine), 10 * common
+        for i in range(100):
+            extend(mine, 2000 + i, their_next + 10 * i)
+            thin(mine, their_next)
+            assert len(mine) <= ENTRIES_MAX and [row[1] for row in mine] == sorted([row[1] for row in mine])
+        my_next = their_next + 1000
+        assert mine[-1] == (2099, my_next - 10) and parting(mine, my_next, theirs, their_next) is None
+        other = theirs + [(9, their_next)]
+        assert parting(mine, my_next, other, their_next + 5) == their_next
+        assert all([term_at(mine, o) in (0, 2000 + (o - their_next) // 10) for o in range(their_next, my_next)])
+
+
+def test_what_neither_knows_is_nothing_in_common():
+    assert parting([(A, 0), (0, 10), (B, 50)], 60, [(A, 0), (0, 20), (C, 50)], 60) == 10
+    assert parting([(B, 50)], 60, [(C, 30)], 60) == 30
+    assert parting([(B, 5)], 60, [(C, 30)], 60) == 5  # rather twice than never
 
 
 def test_term_at():
