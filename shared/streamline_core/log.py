@@ -54,6 +54,7 @@ class Log:
         self._builder = BatchBuilder(limits.batch_bytes, clock)
         self._state_saved_ms = 0
         self._acked_saved = 0
+        self.cursor_due = False  # whether the cursor is to be saved at once
         self._removals: "list[tuple[int, str]]" = []  # (state version to wait for, file)
         self.reset()
 
@@ -333,7 +334,7 @@ class Log:
             self._state_saved_ms = now_ms
             self.state.slots.retry()
         if self.state.acked != self._acked_saved:
-            if now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
+            if self.cursor_due or now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
                 self.save_state(now_ms)
             elif self._commit_at_ms < 0 or self._mark.waiting:
                 return self._state_saved_ms + STATE_INTERVAL_MS
@@ -342,6 +343,7 @@ class Log:
     def save_state(self, now_ms: int) -> int:
         self._state_saved_ms = now_ms
         self._acked_saved = self.state.acked
+        self.cursor_due = False
         return self.state.save()
 
     def owns(self, ticket: int) -> bool:

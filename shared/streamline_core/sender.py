@@ -7,7 +7,7 @@ round trip. The receiver is the authority on what arrived and what was lost. Kno
 from .batch import parse_header
 from .errors import UsageError
 from .gaps import TOO_LARGE
-from .lineage import parting
+from .lineage import parting, term_at
 from .log_reader import LogReader, Piece
 
 TYPE_CHECKING = False
@@ -85,6 +85,8 @@ class StreamSender:
             if at is not None:
                 return False, False, Parting(at, next_, max(next_, produced), _loss(lost))
         progress = next_ > state.acked or not self.wanted
+        if term_at(state.lineage, next_ - 1) != term_at(state.lineage, state.acked - 1):
+            log.cursor_due = True  # what the two have in common is remembered around the cursor: it must not stay openings behind
         state.acked = next_
         state.reported = max(next_, produced) if log.sealed else max(state.reported, next_)
         state.lost = _loss(lost)

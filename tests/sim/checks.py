@@ -167,6 +167,8 @@ def _causes_happened(fleet):
                 good = good or _covered(model.removed_ranges.get(key, []), first, next_)
             elif cause == "corrupt":
                 good = model.did("rot", name) or model.did("rot slot", name)
+                # A cut may bring back some of the segments that were given back, and a hub that was rolled back asks for all of them.
+                good = good or (model.did("rollback") and _covered(model.removed_ranges.get(key, []), first, next_))
             elif cause == "torn":
                 good = model.did("power", name) or model.did("full", name) or changed  # an image is what a cut would have left
             elif cause == "storage":
