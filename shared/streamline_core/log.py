@@ -193,10 +193,10 @@ class Log:
             raise self._too_large(max(lengths))
         total = sum(lengths) + 2 * len(lengths)
         self._check_room(total)
+        self.cut()
         # More than a batch must not end half-way. One batch is not worth asking: on a board that may mean to look at every block.
         if total > room and total + HEADER_BYTES * (2 + total // room) > self.storage.free_bytes():
             raise StorageFull("%s: no room for %d bytes" % (self.folder, total))
-        self.cut()
         first, at = self.written, 0
         while at < len(lengths):
             n = min(len(lengths) - at, COUNT_MAX)
