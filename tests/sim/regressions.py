@@ -22,7 +22,7 @@ SEEDS = (
     ("small", 8501, "a rotten slot made a sealed epoch look open: it was sealed anew at its physical end"),
     ("small", 21468, "what a power cut tore was called corrupt when an older note of a gap stood above it"),
     ("small", 51475, "produce_many on a nearly full disk forgot what was buffered before it, and was refused half-way"),
-    ("restless", 188, "two disks with many openings had nothing in common that was sent: they were held to part too late, and records were lost"),
+    ("restless", 188, "two disks with many openings had nothing in common that was sent: they parted too late, and records were lost"),
     ("restless", 262, "a node that had started a hundred times without a network sent everything again"),
     ("restless", 50956, "a cursor that was openings behind: what the two sides had in common was forgotten around it"),
     ("large", 12, "streams with nothing to send held all credit: others starved for minutes"),
