@@ -88,7 +88,7 @@ MUTATIONS = (
     Mutation(
         "the good slot is overwritten", "slots.py", 'name = "%s.%d" % (self._name, generation % 2)', 'name = "%s.0" % self._name', DURABLE
     ),
-    Mutation("the older slot is believed", "slots.py", "if generation >= self._generation:", "if best is None:", DURABLE),
+    Mutation("the older slot is believed", "slots.py", "if self._generation <= generation < GENERATION_MAX:", "if best is None:", DURABLE),
     Mutation("a torn slot is believed", "slots.py", " or binascii.crc32(memoryview(buf)[4:]) != crc", "", DURABLE),
     Mutation("after a failed save the good slot is next", "slots.py", "self._generation -= 1", "pass", DURABLE),
     Mutation(

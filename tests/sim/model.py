@@ -115,10 +115,12 @@ class Model:
         """A bit of byte `at` of a segment is about to turn over."""
         self.befell("rot", machine)
         stream = stream_of(name)
-        for batch in batches_anywhere(machine.disk.files[name].data):
+        batches = batches_anywhere(machine.disk.files[name].data)
+        for batch in batches:
             if batch.at <= at < batch.at + batch.length:
-                for offset, key in batch.contents():
-                    self.damaged_of.setdefault(key, []).append((stream, offset))
+                for hurt in [batch] + _synced_with(batch, batches):
+                    for offset, key in hurt.contents():
+                        self.damaged_of.setdefault(key, []).append((stream, offset))
 
     def power_went(self, machine):
         self.befell("power", machine)
@@ -169,6 +171,12 @@ class Model:
     def disk_changed(self, name):
         """Whether several disks have held streams of this node."""
         return self.did("disk", name) or self.did("clone", name)
+
+
+def _synced_with(batch, batches):
+    """The batches behind one of the last sync group: if that rots, nobody can tell it from a torn one, after which they do not count."""
+    later = [other for other in batches if other.term == batch.term and other.base > batch.base]
+    return [] if any([other.base - other.behind > batch.base for other in later]) else later
 
 
 def _contents(files):
