@@ -93,7 +93,7 @@ class Log:
     @property
     def owed_to(self) -> int:
         """What the other side has to account for: all that is durable, and of a sealed epoch all that it was ever told of."""
-        return max(self.durable, self.state.reported) if self.sealed else self.durable
+        return max(self.durable, self.state.reported) if self.sealed and not self.forking else self.durable
 
     @property
     def buffered_bytes(self) -> int:
@@ -307,7 +307,7 @@ class Log:
         self.sizes.append(0)
         self._head_open = True
         extend(self.state.lineage, self.term, self.written)
-        thin(self.state.lineage, self.state.acked)
+        thin(self.state.lineage, self.state.reported)
 
     # Making durable
 
@@ -333,7 +333,7 @@ class Log:
         if self.state.slots.stalled and now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
             self._state_saved_ms = now_ms
             self.state.slots.retry()
-        if self.state.acked != self._acked_saved:
+        if self.cursor_due or self.state.acked != self._acked_saved:
             if self.cursor_due or now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
                 self.save_state(now_ms)
             elif self._commit_at_ms < 0 or self._mark.waiting:
@@ -404,7 +404,7 @@ class Log:
         state = self.state
         state.sealed_at = self.ends_at
         state.acked, state.lost = acked, lost
-        state.reported = max(state.reported, reported)
+        state.reported = reported
         state.gaps.forget_above(self.ends_at)
         return self.save_state(self.clock.monotonic_ms())
 

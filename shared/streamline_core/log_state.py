@@ -30,9 +30,9 @@ class LogState:
     and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as
     lost, by cause. ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of
     local reading. provisional: its predecessor may not be sealed yet, and then it does not count. continues:
-    (epoch, offset where that was sealed) of its predecessor, so that one rotten slot there costs nothing. reported: the other
-    side's watermark was once this high (a restored hub asks again for less); of a sealed epoch, the highest end that
-    it knows of: what lies above sealed_at was on a disk that is gone."""
+    (epoch, offset where that was sealed) of its predecessor, so that one rotten slot there costs nothing. reported: the highest
+    end that the other side may have been told of; of a sealed epoch, that it knows of: what lies above sealed_at was on a
+    disk that is gone."""
 
     def __init__(self, storage: "Storage", folder: str, producers_max: int) -> None:
         self.slots = Slots(storage, folder + "/state")

@@ -154,7 +154,7 @@ class _Walk:
             log.clock.resume(header.hlc)
             if whole:
                 extend(log.state.lineage, header.term, header.base)
-                thin(log.state.lineage, log.state.acked)
+                thin(log.state.lineage, log.state.reported)
                 if header.producer:
                     log.note_stored(header.producer, header.sequence, header.base, header.span)
         if i + 1 == len(log.bases) and log.state.sealed_at > offset:

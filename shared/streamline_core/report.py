@@ -44,7 +44,8 @@ def ledger(node: "Node") -> "list[dict[str, Any]]":
 def _row(log: "Log", refused: "str | None") -> "dict[str, Any]":
     state = log.state
     acked = 0 if log.local else state.acked
-    produced = log.durable if log.local else max(log.durable, state.reported)
+    ended = log.sealed and not log.forking
+    produced = log.durable if log.local else max(log.durable, state.reported if ended else state.acked)
     unconfirmed = state.gaps.lost_from(acked, produced)
     if log.sealed and produced > max(acked, log.ends_at):
         unconfirmed[STORAGE] = produced - max(acked, log.ends_at)

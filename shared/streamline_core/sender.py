@@ -85,8 +85,6 @@ class StreamSender:
             if at is not None:
                 return False, False, Parting(at, next_, max(next_, produced), _loss(lost))
         progress = next_ > state.acked or not self.wanted
-        if term_at(state.lineage, next_ - 1) != term_at(state.lineage, state.acked - 1):
-            log.cursor_due = True  # what the two have in common is remembered around the cursor: it must not stay openings behind
         state.acked = next_
         state.reported = max(next_, produced) if log.sealed else max(state.reported, next_)
         state.lost = _loss(lost)
@@ -102,6 +100,15 @@ class StreamSender:
                 self._rewound_at = have_number - 1
             return progress, rewound, None
         return progress, False, None
+
+    def offered(self) -> None:
+        """A HAVE tells the other side how far the log is durable. What the two have in common is remembered around that, so it must not
+        stay openings behind."""
+        log, state = self.log, self.log.state
+        if not log.sealed and log.durable > state.reported:
+            if term_at(state.lineage, log.durable - 1) != term_at(state.lineage, state.reported - 1):
+                log.cursor_due = True
+            state.reported = log.durable
 
     def _seek(self, offset: int) -> None:
         self._reader.seek(offset)

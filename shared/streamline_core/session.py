@@ -355,7 +355,9 @@ class Session:
         rows: "list[Any]" = []
         number, size = self._next_have(), 0
         while self._have_rows and (not rows or size < self.outlet.frame_bytes_max // 2):
-            row = have_row(self._have_rows.pop(0))
+            sender = self._have_rows.pop(0)
+            sender.offered()
+            row = have_row(sender)
             rows.append(row)
             size += 96 + 14 * len(row[9]) + 6 * len(row[10]) + len(row[4]) + len(row[6])
         return frames.encode(HAVE, self.id, (number, rows))

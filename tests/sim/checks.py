@@ -168,7 +168,8 @@ def _causes_happened(fleet):
             elif cause == "corrupt":
                 good = model.did("rot", name) or model.did("rot slot", name)
                 # A cut may bring back some of the segments that were given back, and a hub that was rolled back asks for all of them.
-                good = good or (model.did("rollback") and _covered(model.removed_ranges.get(key, []), first, next_))
+                gone = model.did("full", name) or _covered(model.removed_ranges.get(key, []), first, next_)
+                good = good or (model.did("rollback") and gone)
             elif cause == "torn":
                 good = model.did("power", name) or model.did("full", name) or changed  # an image is what a cut would have left
             elif cause == "storage":

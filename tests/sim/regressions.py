@@ -24,6 +24,7 @@ SEEDS = (
     ("small", 51475, "produce_many on a nearly full disk forgot what was buffered before it, and was refused half-way"),
     ("restless", 188, "two disks with many openings had nothing in common that was sent: they parted too late, and records were lost"),
     ("restless", 262, "a node that had started a hundred times without a network sent everything again"),
+    ("restless", 261, "what the hub had been promised before many openings was not remembered: everything was sent again"),
     ("restless", 50956, "a cursor that was openings behind: what the two sides had in common was forgotten around it"),
     ("large", 12, "streams with nothing to send held all credit: others starved for minutes"),
     ("large", 18, "a fork whose new epoch was torn by a full disk was sealed all the same"),
