@@ -352,5 +352,5 @@ MUTATIONS = (
         LEDGER,
     ),
     Mutation("the clock goes back", "hlc.py", "max(wall << 16, self._last + 1)", "wall << 16", STAMPS),
-    Mutation("a restart forgets the last stamp", "recovery.py", "log.clock.resume(header.hlc)", "pass", STAMPS),
+    Mutation("a restart forgets the last stamp", "recovery.py", "log.clock.resume(header.hlc)\n            if whole:", "if whole:", STAMPS),
 )

@@ -81,3 +81,14 @@ def test_a_consumer_follows_a_fork():
     bench.write(successor, [b"new"])
     assert taken(behind) == [(0, b"0"), (1, b"x"), (2, b"1"), (3, b"x"), (0, b"2"), (1, b"x"), (2, b"3"), (3, b"x"), (4, b"new")]
     assert [row[1] for row in taken(ahead)][-1] == b"new"
+
+
+def test_what_has_rotted_is_shown_as_a_gap_and_not_stepped_over():
+    bench = Bench()
+    partition = opened(bench)
+    log = partition.current
+    for value in (b"a", b"b", b"c"):
+        bench.write(log, [value])
+    name = bench.segments()[0]
+    bench.storage.files[name][len(bench.storage.files[name]) // 2] ^= 1  # in the middle one of three batches
+    assert taken(Consumer(partition, 0, bytearray(512))) == [(0, b"a"), (1, 2, "corrupt"), (2, b"c")]

@@ -316,3 +316,16 @@ def test_anonymous_producers_are_forgotten_before_named_ones():
         edge.node.produce("t", b"x", producer=(1 << 62) + i, sequence=1)
     world.run(50)
     assert edge.node.producer_last("t", 0, 9) == 1
+
+
+def test_what_is_owed_to_nobody_is_given_back_before_what_is_owed():
+    world = World()
+    edge = world.edge("e1", local_topics=["c"], resources={"max_storage": 40000})
+    for i in range(100):
+        edge.node.produce_many("c", [bytes(200)] * 2)
+        edge.node.produce_many("t", [bytes(200)])
+        world.run(20)
+        if edge.node.log("c").first:
+            break
+    assert edge.node.log("c").first > 0 and edge.node.log("t").first == 0
+    assert edge.node.log("t").state.gaps.rows == []
