@@ -321,7 +321,7 @@ def test_anonymous_producers_are_forgotten_before_named_ones():
 def test_what_is_owed_to_nobody_is_given_back_before_what_is_owed():
     world = World()
     edge = world.edge("e1", local_topics=["c"], resources={"max_storage": 40000})
-    for i in range(100):
+    for _ in range(100):
         edge.node.produce_many("c", [bytes(200)] * 2)
         edge.node.produce_many("t", [bytes(200)])
         world.run(20)
