@@ -31,3 +31,8 @@ def test_waits_double_to_the_bound_and_only_a_stable_link_resets_them():
     backoff.up(STABLE_MS - 1)  # it was up all the time
     backoff.down(STABLE_MS)
     assert backoff._bound_ms == 1000 and Backoff(Most(), 1023, 9000).wait_ms() == 1023
+
+
+def test_a_fleet_that_waits_does_not_come_back_as_one():
+    waits = [Backoff(FakeEntropy(seed), 1000, 8000).wait_ms() for seed in range(1, 40)]
+    assert len(set(waits)) > 30 and min(waits) < 200 and max(waits) > 800

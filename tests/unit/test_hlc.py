@@ -1,6 +1,7 @@
 """The clock: stamps only rise, whatever the wall clock does."""
 
 from harness import FakeClock, Random
+from logs import WALL_MS, Bench
 from streamline_core.hlc import DRIFT_MS_MAX, HybridClock
 
 
@@ -36,3 +37,11 @@ def test_remote_stamps_are_followed_within_the_drift():
     clock = HybridClock(FakeClock(0, 1000))
     assert not clock.observe((1001 + DRIFT_MS_MAX) << 16)
     assert clock.observe((1000 + DRIFT_MS_MAX) << 16) and clock.stamp() == ((1000 + DRIFT_MS_MAX) << 16) + 1
+
+
+def test_a_log_that_is_opened_again_never_stamps_below_what_it_holds():
+    bench = Bench()
+    bench.write(bench.open(), [b"stamped now"])
+    bench.clock.wall -= 3600000  # the wall clock is an hour behind after the restart
+    log = bench.open()
+    assert log.clock.stamp() > WALL_MS << 16

@@ -1,5 +1,7 @@
 """Frames that a wire repeats or reorders, and those of a peer that is broken, of a later build, or means no good."""
 
+import hashlib
+
 from streamline_core import cbor, frames
 from world import World, produce
 
@@ -91,3 +93,43 @@ def test_gaps_without_end_wedge_nobody_else():
     others = produce(other, 5)
     world.run_until(lambda: other.node.ledger()[0]["delivered"] == 5)
     assert world.values("e2") == [others] and world.values("e1") == [values]
+
+
+def test_data_of_an_earlier_session_is_not_taken():
+    world = World()
+    edge = world.edge().connect()
+    produce(edge, 5)
+    world.run_until(world.drained)
+    produce(edge, 5, 5)
+    old = None
+    while old is None or old[0] != frames.DATA:
+        edge.settle()
+        old = edge.node.next_frame()
+        old = bytes(old) if old is not None else None
+        world.clock.advance(5)
+        edge.clock.advance(5)
+    edge.disconnect()
+    edge.connect()
+    world.hub.receive("e1", old)  # its session is still the current one: it counts
+    world.run(50)
+    edge.node.produce("t", b"value 10")
+    world.run_until(world.drained)
+    refused, commits = world.hub.counters["refused_frames"], world.hub.counters["commits"]
+    world.hub.receive("e1", old)
+    assert world.hub.counters["refused_frames"] == refused + 1
+    world.run(50)
+    assert world.hub.counters["commits"] == commits and world.values() == [[b"value %d" % i for i in range(11)]]
+
+
+def test_a_welcome_that_answers_another_hello_opens_nothing():
+    world = World()
+    edge = world.edge().connect()
+    while edge.node.link.session is None:
+        edge.settle()
+    edge.node.next_frame()
+    for nonce, session in ((b"other one", None), (None, b"12345678")):
+        ours = edge.node.link.session._nonce
+        fields = (1, "cloud", 1, b"hubnonce", b"hubstore", ("none",), 4096, 65536, (), "x", nonce[:8] if nonce else ours, None)
+        right = hashlib.sha256(b"streamline session" + ours + b"hubnonce").digest()[:8]
+        edge.node.receive(frames.encode(frames.WELCOME, session or right, fields))
+        assert edge.node.link.state == "hello" and "another HELLO" in edge.node.link.why_refused

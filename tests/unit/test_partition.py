@@ -5,18 +5,19 @@ import struct
 from logs import Bench
 from streamline_core.consumer import Consumer
 from streamline_core.log_state import LogState
+from streamline_core.report import ledger
 from streamline_core.sender import Parting
 from test_consumer import opened, taken
 
 
-def forked(cut_after=None):
+def forked(cut_after=None, reported=2):
     """A partition forked at offset 2 of 4; `cut_after`: the power goes after so many rounds of ticks."""
     bench = Bench()
     partition = opened(bench)
     log = partition.current
     for value in (b"a", b"b", b"c", b"d"):
         bench.write(log, [value])
-    partition.fork(log, Parting(2, 2, 2, {}))
+    partition.fork(log, Parting(2, 2, reported, {}))
     for i in range(7):
         if i == cut_after:
             break
@@ -180,3 +181,14 @@ def test_foreign_folders_are_left_alone():
     for folder in ("t-0/e1-zzzzzzzz", "t-0/e1-+1234567", "t-0/other-00000001", "t-0/e1-1"):
         bench.storage.append(folder + "/x", b"x")
     assert len(opened(bench).logs()) == 2 and bench.storage.size("t-0/e1-zzzzzzzz/x") == 1
+
+
+def test_what_a_sealed_epoch_owes_of_a_lost_disk_is_in_the_ledger_before_the_other_side_has_said_so():
+    bench, partition = forked(reported=30)
+
+    class Node:
+        link = None
+        logs = partition.logs
+
+    row = ledger(Node)[0]
+    assert row["sealed"] and (row["produced"], row["delivered"], row["pending"], row["unconfirmed"]) == (30, 2, 0, {"storage": 28})

@@ -194,3 +194,11 @@ def test_any_order_of_frames_gives_every_record_once():
                     rows[offset] = value
                 receiver.committed(op)
         assert rows == {i: b"%d" % i for i in range(base)}, seed
+
+
+def test_data_beyond_what_the_pool_can_grant_is_not_taken_and_is_asked_for_again():
+    receiver = StreamReceiver(StreamId("e", "t", 0, 1), StreamState(), CreditPool(100))
+    assert receiver.on_have(9, 0, ((7, 0),), False)
+    assert data(receiver, 0, pack_batch(0, [b"x" * 200])) == ()
+    assert receiver.ahead.next == 0 and receiver.want_row()[4] is True
+    assert data(receiver, 0, pack_batch(0, [b"x"])) != ()
