@@ -70,6 +70,7 @@ def recover(log: Log, entropy: "Entropy") -> None:
     offset = min(bases[at], state.checkpoint) if bases else state.checkpoint
     for i in range(at, len(bases)):
         offset = walk_.take(i, offset)
+    walk_.resume_before(at)
     if bases and bases[-1] == offset:
         # Nothing in it made sense: the next segment would have the same name.
         log.storage.remove(segment_name(log.folder, bases.pop()))
@@ -161,6 +162,12 @@ class _Walk:
             self._miss(offset, log.state.sealed_at, 0)
             offset = log.state.sealed_at
         return offset
+
+    def resume_before(self, i: int) -> None:
+        """Where nothing was met in what was walked, the stamps of the segment before it still bind the clock."""
+        if not self._term and i:
+            for header, _ in self._batches(i - 1, self._log.bases[i - 1], True):
+                self._log.clock.resume(header.hlc)
 
     def _term_from(self, i: int) -> int:
         """The term of the first batch in segment i or after it, 0 if there is none."""
