@@ -1,6 +1,6 @@
 """Runs unit tests on MicroPython.
 
-Usage: MICROPYPATH=.frozen:shared:tests/unit micropython tests/unit/run_micropython.py test_batch test_log …
+Usage: MICROPYPATH=.frozen:shared:firmware:tests/unit:tests/sim:tests/crash micropython tests/unit/run_micropython.py test_batch test_log …
 
 Prints the interpreter's version, then PASS, FAIL or SKIP and the name of each test, with the traceback of a failure;
 exits with 1 if one failed. On CPython, pytest collects the same files instead.
