@@ -105,6 +105,9 @@ class FileStorage:
 
     def replace(self, name, data):
         error = None
+        self._close(self._writers, name)
+        self._close(self._readers, name)
+        self._sizes.pop(name, None)
         try:
             path = self._folder + "/" + name
             self._make(path)

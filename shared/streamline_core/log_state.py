@@ -69,7 +69,7 @@ class LogState:
         if not _readable(row):
             return False
         self.sealed_at, self.checkpoint, self.acked, self.reported, ordinal = row[1:6]
-        self._durable_checkpoint = self.checkpoint
+        self._checkpoints = [(self.slots.version + 1, self.checkpoint)]  # what was loaded is durable for sure when the next save is
         self.provisional = ordinal < 0
         self.ordinal = -1 - ordinal if ordinal < 0 else ordinal
         self.lost = {cause: n for cause, n in row[6]}

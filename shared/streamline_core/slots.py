@@ -32,6 +32,8 @@ class Slots:
         self.version = 0  # how often `save` was called
         self.durable_version = 0  # which of these is safe
         self._in_flight = 0
+        self._loaded = ""  # the slot that `load` found: a process that was killed may have left it before it was durable
+        self._confirming = False
 
     def load(self) -> "bytes | None":
         """What was last saved, or None. A slot that is torn, rotten or missing is passed over."""
@@ -49,6 +51,7 @@ class Slots:
                 continue
             if self._generation <= generation < GENERATION_MAX:  # one more must be there for the next write
                 self._generation = generation
+                self._loaded = name
                 best = bytes(memoryview(buf)[_HEADER_BYTES:])
         return best
 
@@ -64,6 +67,9 @@ class Slots:
     def _start(self) -> None:
         if self._ticket or self._waiting is None:
             return
+        if self._loaded:
+            self._confirm()
+            return
         generation = self._generation + 1
         tail = struct.pack("<II", generation, len(self._waiting)) + self._waiting
         name = "%s.%d" % (self._name, generation % 2)
@@ -74,6 +80,14 @@ class Slots:
         self._generation = generation
         self._in_flight = self.version
         self._writing, self._waiting = self._waiting, None
+
+    def _confirm(self) -> None:
+        """What was loaded is made durable before the other slot, which may be the only durable one, is written over."""
+        try:
+            self._ticket = self._storage.sync(self._loaded)
+            self._confirming = True
+        except (StorageFull, OSError):
+            pass
 
     @property
     def stalled(self) -> bool:
@@ -93,6 +107,12 @@ class Slots:
         """The write under way ended. After an error the other slot still holds the last good content, and what failed waits:
         see `stalled`."""
         self._ticket = 0
+        if self._confirming:
+            self._confirming = False
+            if error is None:
+                self._loaded = ""
+                self._start()
+            return
         if error is None:
             self.durable_version = self._in_flight
             self._start()

@@ -65,6 +65,7 @@ def test_a_refused_or_failed_write_never_touches_the_good_slot():
     storage.replace = refuse
     slots.save(b"lost")
     slots.save(b"three")
+    done(slots, storage)  # what was loaded is durable
     assert slots.stalled
     storage.replace = replace
     slots.retry()
@@ -74,3 +75,23 @@ def test_a_refused_or_failed_write_never_touches_the_good_slot():
     slots.retry()
     done(slots, storage)
     assert slots.durable_version == 2 and bytes(storage.files["s.0"])[12:] == b"two" and Slots(storage, "s").load() == b"three"
+
+
+def test_what_is_only_loaded_is_made_durable_before_the_other_slot_is_touched():
+    storage = saved(b"one")
+    for content in (b"two", b"three", b"four"):  # a process that is killed each time before its write is durable
+        slots = Slots(storage, "s")
+        assert slots.load() is not None
+        slots.save(content)
+    storage.power_cut()
+    assert Slots(storage, "s").load() == b"one"
+    slots = Slots(storage, "s")
+    slots.load()
+    version = slots.save(b"five")
+    done(slots, storage, OSError("EIO"))
+    assert slots.stalled and slots.durable_version == 0 and bytes(storage.files["s.1"])[12:] == b"one"
+    slots.retry()
+    while slots.ticket:
+        done(slots, storage)
+    storage.power_cut()
+    assert slots.durable_version == version and Slots(storage, "s").load() == b"five"

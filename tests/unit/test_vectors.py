@@ -123,6 +123,8 @@ def test_slots_and_the_state_in_them():
     assert (state.lost, state.lineage, state.gaps.rows) == ({"corrupt": 2}, [(0x01020304, 0)], [(40, 42, "corrupt")])
     assert state.producers.to_wire() == [[9, 77, 5, 2]]
     state.save()
+    for _ in storage.completed():
+        state.slots.synced(None)
     assert bytes(storage.files["f/state.1"])[12:] == unhex(row["content"])
 
 
