@@ -95,6 +95,7 @@ class Partition:
                 for log in logs:
                     if log.stream.epoch == epoch and not log.sealed and log.state.ordinal < successor.state.ordinal:
                         log.state.sealed_at = log.ends_at = at
+                        log.state.gaps.forget_above(at)  # what lay there was moved, and is no loss
                         recover(log, self._entropy)
                         log.state.save()
 
@@ -141,28 +142,28 @@ class Partition:
         if fork_ is None:
             return None
         log, successor = fork_.log, fork_.successor
-        if fork_.step == _SEALED:
-            if log.state.slots.durable_version < fork_.version:
-                return None
-            self._forking = None
-            log.drop_beyond_seal()
-            successor.state.provisional = False
-            successor.state.continues = log.stream.epoch, log.ends_at
-            successor.state.save()
-            successor.held = False
-            successor.release()
-            return successor
-        if successor.failure is not None or log.failure is not None:
+        if fork_.step != _SEALED and (successor.failure is not None or log.failure is not None):
             self._give_up(fork_)
-        elif fork_.step == _MOVED:
-            if successor.is_synced(fork_.end):
-                fork_.version = log.seal(fork_.parting.next, fork_.parting.produced, fork_.parting.lost)
-                fork_.step = _SEALED
-        elif log.state.acked != fork_.acked:
-            self._give_up(fork_)  # a later WANT knew this log: what parted has been restored, or was another device
-        elif successor.state.slots.durable_version >= fork_.version:
-            self._move(fork_)
-        return None
+            return None
+        # Each step is looked at in the same call: where nothing has to become durable, nothing will call again.
+        if fork_.step == _CREATED:
+            if log.state.acked != fork_.acked:
+                self._give_up(fork_)  # a later WANT knew this log: what parted has been restored, or was another device
+            elif successor.state.slots.durable_version >= fork_.version:
+                self._move(fork_)
+        if fork_.step == _MOVED and self._forking is fork_ and successor.is_synced(fork_.end):
+            fork_.version = log.seal(fork_.parting.next, fork_.parting.produced, fork_.parting.lost)
+            fork_.step = _SEALED
+        if fork_.step != _SEALED or log.state.slots.durable_version < fork_.version:
+            return None
+        self._forking = None
+        log.drop_beyond_seal()
+        successor.state.provisional = False
+        successor.state.continues = log.stream.epoch, log.ends_at
+        successor.state.save()
+        successor.held = False
+        successor.release()
+        return successor
 
     def _move(self, fork_: "_Fork") -> None:
         log, successor = fork_.log, fork_.successor

@@ -8,7 +8,7 @@ import struct
 
 from .batch import HEADER_BYTES, batches
 from .gaps import CORRUPT, REFUSED, TORN
-from .lineage import extend, thin
+from .lineage import extend, term_at, thin
 from .log import Log
 from .log_reader import LogReader
 from .segments import list_segments, segment_name, walk
@@ -55,7 +55,7 @@ def recover(log: Log, entropy: "Entropy") -> None:
     for base in bases[-1:]:
         log.storage.read_into(segment_name(log.folder, base), 0, buf)
     log.reset()
-    gaps_before = list(state.gaps.rows)
+    gaps_before, lineage_before = list(state.gaps.rows), list(state.lineage)
     if state.sealed_at >= 0:
         bases = _drop_beyond(log, bases, state.sealed_at)
     log.bases = bases
@@ -71,6 +71,10 @@ def recover(log: Log, entropy: "Entropy") -> None:
     for i in range(at, len(bases)):
         offset = walk_.take(i, offset)
     walk_.resume_before(at)
+    if offset < state.checkpoint:  # given back: what is there is a removal that a power cut undid; who wrote the rest stays known
+        state.lineage = [row for row in state.lineage if row[1] < offset]
+        extend(state.lineage, term_at(lineage_before, offset), offset)
+        state.lineage += [row for row in lineage_before if offset < row[1] < state.checkpoint]
     if bases and bases[-1] == offset:
         # Nothing in it made sense: the next segment would have the same name.
         log.storage.remove(segment_name(log.folder, bases.pop()))

@@ -120,6 +120,23 @@ def test_a_sealed_epoch_whose_newest_slot_rots_still_ends_where_it_was_sealed():
     assert [row[1] for row in taken(Consumer(partition, 0, bytearray(512)))] == [b"c", b"d"]
 
 
+def test_what_was_moved_is_no_gap_of_a_sealed_epoch_whose_newest_slot_rots():
+    bench = Bench()
+    partition = opened(bench)
+    log = partition.current
+    for _ in range(40):
+        bench.write(log, [b"x" * 90])
+    assert log.state.checkpoint > 2
+    partition.fork(log, Parting(2, 2, 2, {}))
+    for _ in range(7):
+        bench.settle(*partition.all_logs())
+        partition.tick()
+    newest = max(("/state.0", "/state.1"), key=lambda slot: struct.unpack_from("<I", bench.storage.files[log.folder + slot], 4)[0])
+    bench.storage.files[log.folder + newest][-1] ^= 1
+    (log,) = opened(bench).sealed
+    assert (log.written, log.ends_at, log.state.gaps.rows) == (2, 2, [])
+
+
 def test_what_was_moved_is_given_back_when_the_seal_is_durable():
     bench, partition = forked()
     old, new = partition.logs()
@@ -192,3 +209,19 @@ def test_what_a_sealed_epoch_owes_of_a_lost_disk_is_in_the_ledger_before_the_oth
 
     row = ledger(Node)[0]
     assert row["sealed"] and (row["produced"], row["delivered"], row["pending"], row["unconfirmed"]) == (30, 2, 0, {"storage": 28})
+
+
+def test_a_fork_with_nothing_to_move_needs_no_more_calls_than_there_are_syncs():
+    bench = Bench()
+    partition = opened(bench)
+    log = partition.current
+    bench.write(log, [b"a"])
+    partition.fork(log, Parting(1, 2, 2, {}))
+    tickets = bench.storage.completed()
+    while tickets:  # when nobody has anything to report any more, nobody calls
+        for ticket in tickets:
+            for owner in [owner for owner in partition.all_logs() if owner.owns(ticket)]:
+                owner.synced(ticket, None)
+        partition.tick()
+        tickets = bench.storage.completed()
+    assert partition.sealed == [log] and not partition.current.held and not log.forking

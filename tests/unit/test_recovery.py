@@ -331,3 +331,22 @@ def test_a_fork_knows_the_producers_of_what_stayed_behind():
         assert (view.last(8), view.offset_of(8, 50)) == (50, -1)
         assert (view.last(7), view.offset_of(7, 3), view.offset_of(7, 4)) == (4, 0, 1)
     assert WALL_MS
+
+
+def test_a_removal_that_a_power_cut_undid_does_not_make_forget_who_wrote_what():
+    bench = Bench()
+    for _ in range(4):
+        log = bench.open()
+        for _ in range(3):
+            bench.write(log, [b"x" * 90])
+    log = bench.open()
+    files, lineage = dict(bench.storage.files), list(log.state.lineage)
+    log.state.acked = log.state.reported = log.durable
+    while log.can_evict:
+        log.evict_oldest()
+        bench.settle(log)
+    assert not log.bases and len(lineage) == 4
+    name = segment_name(log.folder, 0)
+    bench.storage.files[name] = files[name]
+    log = bench.open()
+    assert (log.bases, log.written, log.state.lineage) == ([0], 12, lineage)
