@@ -194,8 +194,9 @@ class Log:
         total = sum(lengths) + 2 * len(lengths)
         self._check_room(total)
         self.cut()
-        # More than a batch must not end half-way. One batch is not worth asking: on a board that may mean to look at every block.
-        if total > room and total + HEADER_BYTES * (2 + total // room) > self.storage.free_bytes():
+        # More than a batch must not end half-way: two neighbours fill more than one. A single batch is not worth asking: on a board that
+        # may mean to look at every block.
+        if total > room and total + HEADER_BYTES * (2 + 2 * total // room) > self.storage.free_bytes():
             raise StorageFull("%s: no room for %d bytes" % (self.folder, total))
         first, at = self.written, 0
         while at < len(lengths):
@@ -295,6 +296,7 @@ class Log:
             raise StorageFull("%s: %s" % (self.folder, error))
         self.sizes[-1] += size
         self.total_bytes += size
+        self.limits.budget.left -= size
         self.written += span
         self._mark.wrote(size)
         if self._commit_at_ms < 0:

@@ -1,13 +1,21 @@
 """The bounds of one log.
 
-Rule: every buffer and file of a log has one of these, and it does not change while the log is open.
+Rule: every buffer and file of a log has one of these, and it does not change while the log is open. Only the budget moves.
 """
 
 from .batch import BATCH_BYTES_MAX
 
 
+class StorageBudget:
+    """left: bytes that the logs of one node may write before the node takes stock again."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
 class LogLimits:
-    """segment_bytes, batch_bytes (512 to 65408), buffer_bytes: accepted but not yet durable; commit_interval_ms; producers_max."""
+    """segment_bytes, batch_bytes (512 to 65408), buffer_bytes: accepted but not yet durable; commit_interval_ms;
+    producers_max. budget: shared by all logs that have these limits."""
 
     def __init__(
         self,
@@ -22,3 +30,4 @@ class LogLimits:
         self.buffer_bytes = buffer_bytes
         self.commit_interval_ms = commit_interval_ms
         self.producers_max = producers_max
+        self.budget = StorageBudget(1 << 62)

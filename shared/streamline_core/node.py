@@ -10,7 +10,7 @@ from .consumer import Consumer, offset_at
 from .errors import QueueFull, StorageFull, StreamlineError, UsageError
 from .hlc import HybridClock
 from .link import ROUND_TRIP_MS_TRUSTED, Link
-from .log_limits import LogLimits
+from .log_limits import LogLimits, StorageBudget
 from .partition import Partition
 from .producers import UNKNOWN_OFFSET
 from .recovery import recover
@@ -53,7 +53,7 @@ class Node:
         self._reopen_at_ms: "dict[str, int]" = {}
         self._queue_room = -1
         self.stored_bytes = 0
-        self._full = False
+        self._budget = StorageBudget(0)
         self.link: "Link | None" = None
 
     # Opening and closing
@@ -71,6 +71,7 @@ class Node:
             self._slots.save(self.storage_id)
         log = config.log
         limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
+        self._budget = limits.budget
         for name in sorted(self.topics):
             topic = self.topics[name]
             definition = TopicDefinition(topic.kind, topic.direction, topic.partitions, topic.strategy)
@@ -138,20 +139,22 @@ class Node:
         self._sticky[topic] = turn + 1
         return turn // STICKY_RECORDS % len(found)
 
-    def _writable(self, topic: str, partition: int, key: "Buffer | None", n: int) -> "Log":
+    def _writable(self, topic: str, partition: int, key: "Buffer | None", n: int, size: int = 0) -> "Log":
+        """The log for `n` records (together of at least `size` bytes), if the limits have room for them."""
         if partition < 0:
             partition = self.partition_of(topic, key)
         log = self._partition(topic, partition).current
+        rejects = self.config.resources.eviction_policy == "reject"
+        if self._budget.left <= (size if rejects else 0):
+            kept = self._measure()
+            if rejects and (not kept or self._budget.left < size):
+                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % self.stored_bytes)
         if self._queue_room >= 0:
             if n > self._queue_room:
                 self._measure()  # the cloud may have confirmed something since
             if n > self._queue_room:
                 raise QueueFull("%d records wait for the cloud, as many as sync.max_queue_size allows" % self.config.sync.max_queue_size)
             self._queue_room -= n
-        if self._full:
-            self._measure()
-            if self._full:
-                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % self.stored_bytes)
         return log
 
     def produce(
@@ -172,7 +175,7 @@ class Node:
         was stored.
         """
         found = self._partitions.get(topic)
-        if found is not None and partition <= 0 and self._queue_room < 0 and not self._full and len(found) == 1:
+        if found is not None and partition <= 0 and self._queue_room < 0 and self._budget.left > 0 and len(found) == 1:
             log = found[0].current  # the way of most records, without a call: it is a third of the work on a board
         else:
             log = self._writable(topic, partition, key, 1)
@@ -187,7 +190,7 @@ class Node:
     ) -> "tuple[Log, int, int]":
         """Accept many bare values at once, all or none; no work per record. Returns (log, first offset, next offset) of what was stored; of
         a repeat, what is left of it. Raises as `produce`."""
-        log = self._writable(topic, partition, None, len(values))
+        log = self._writable(topic, partition, None, len(values), sum(map(len, values)))
         if producer:
             repeats = log.producers.last(producer) + 1 - sequence
             if repeats > 0:
@@ -258,8 +261,8 @@ class Node:
                 log.synced(ticket, error)
                 return
 
-    def _measure(self) -> None:
-        """Take stock of what is stored and owed, and give back what a limit demands."""
+    def _measure(self) -> bool:
+        """Take stock of what is stored and owed, and give back what a limit demands. Returns whether the storage limit is kept."""
         stored = owed = 0
         for log in self.logs():
             stored += log.total_bytes
@@ -272,9 +275,14 @@ class Node:
                 break
             stored -= freed
         self.stored_bytes = stored
-        self._full = stored > limit and self.config.resources.eviction_policy == "reject"
+        kept = stored <= limit
+        if kept:
+            self._budget.left = limit - stored
+        else:  # what is stored is not durable yet, and cannot go: a look for each batch is enough
+            self._budget.left = 0 if self.config.resources.eviction_policy == "reject" else self.config.log.batch_bytes
         queue_max = self.config.sync.max_queue_size
         self._queue_room = max(0, queue_max - owed) if queue_max else -1
+        return kept
 
     def _storage_limit(self, stored: int) -> int:
         """What may be stored before something must go: a reserve below the cap, and below what the disk has."""

@@ -79,6 +79,11 @@ def test_append_many_that_does_not_fit_the_storage_is_refused_before_any_of_it_i
     bench.write(log, [b"before"])
     raises(StorageFull, log.append_many, [bytes(400)] * 6)  # the first batches would fit
     assert log.next == 1 and log.failure is None
+    free = bench.storage.free_bytes()
+    bench.storage._capacity -= free - (6 * (230 + 2 + 64) - 1)  # each needs a batch of its own, and one byte is missing
+    raises(StorageFull, log.append_many, [bytes(230)] * 6)
+    assert log.next == 1 and log.failure is None
+    bench.storage._capacity = 2000
     assert log.append_many([bytes(400)] * 2) == 1
     log.commit()
     bench.settle(log)
@@ -193,3 +198,12 @@ def test_a_failed_sync_is_a_failure_and_nothing_of_it_counts():
     for ticket in bench.storage.completed():
         log.synced(ticket, OSError("EIO"))
     assert log.durable == 0 and "EIO" in str(raises(StorageFull, log.append, b"x" * 10))
+
+
+def test_what_is_not_durable_is_never_evicted():
+    bench = Bench()
+    log = bench.open()
+    log.append_many([b"x" * 100] * 30)
+    assert len(log.bases) > 2 and not log.can_evict and log.evict_oldest() == 0
+    bench.settle(log)
+    assert log.can_evict and log.evict_oldest() > 0
