@@ -17,9 +17,11 @@ class CreditPool:
         self.granted = 0
         self.short = False  # whether somebody got less than he asked for, since its owner last looked
 
-    def take(self, wanted: int) -> int:
-        """As much of `wanted` as there is."""
+    def take(self, wanted: int, least: int = 0) -> int:
+        """As much of `wanted` as there is; nothing where that is less than `least`: a splinter lets a frame go that cannot be taken."""
         n = max(0, min(wanted, self.total - self.granted))
+        if n < least:
+            n = 0
         self.granted += n
         if n < wanted:
             self.short = True
@@ -36,17 +38,22 @@ class Window:
         self._pool = pool
         self.size = 0
 
+    def _reach(self, size: int) -> None:
+        """Be of this size at least, or stay as it is."""
+        size = max(size, min(WINDOW_BYTES_MIN, self._pool.total))
+        if size > self.size:
+            self.size += self._pool.take(size - self.size, size - self.size)
+
     def open(self) -> int:
         """At least one frame, if the pool has it; returns the size."""
-        if self.size < WINDOW_BYTES_MIN:
-            self.size += self._pool.take(WINDOW_BYTES_MIN - self.size)
+        self._reach(0)
         return self.size
 
     def covers(self, n: int) -> bool:
         """Whether `n` bytes may be under way; takes from the pool what is missing, if it is there. A frame may overshoot what is granted by
         less than one largest raw frame."""
         if n > self.size:
-            self.size += self._pool.take(n - self.size)
+            self._reach(n)
         return n <= self.size
 
     def grow(self) -> None:
