@@ -57,8 +57,11 @@ def insert(lineage: "Lineage", term: int, first: int) -> None:
 
 
 def fill(lineage: "Lineage", term: int, first: int, next_: int, end: int) -> None:
-    """As `insert`, where `term` is known for [first, next_) only: what was unknown above it, up to `end`, stays unknown."""
-    unknown = first < next_ < end and term_at(lineage, first) == UNKNOWN_TERM
+    """As `insert`, for [first, next_) only, the last of which `term` wrote: what was unknown above it, up to `end`, stays unknown. Where
+    openings are known to begin in between (a gap across them), only that last offset is sure."""
+    if any([first < row[1] < next_ for row in lineage]):
+        first = next_ - 1
+    unknown = next_ < end and term_at(lineage, next_) == UNKNOWN_TERM
     if (UNKNOWN_TERM, first) in lineage:
         lineage.remove((UNKNOWN_TERM, first))
     insert(lineage, term, first)
@@ -74,6 +77,17 @@ def term_at(lineage: "Sequence[Sequence[int]]", offset: int) -> int:
             break
         found = term
     return found
+
+
+def excerpt(lineage: "Sequence[tuple[int, int]]", offset: int, count: int) -> "Lineage":
+    """At most `count` entries of it: who wrote `offset`, and the last ones; what is left out between them is unknown there."""
+    at = max(0, len(lineage) - count)
+    while at > 0 and lineage[at][1] > offset:
+        at -= 1
+    if len(lineage) - at <= count:
+        return list(lineage[-count:])
+    rest = len(lineage) - count + 2
+    return [lineage[at], (UNKNOWN_TERM, lineage[at + 1][1])] + list(lineage[rest:])
 
 
 def parting(

@@ -36,6 +36,8 @@ class StreamReceiver:
         self.have_number = 0  # of the last HAVE of this session
         self._parted = False  # this session's sender holds another log under the same name: nothing of it is taken
         self._behind = False  # it holds less than was offered before
+        self._offered_before = 0  # the end of what was offered before this session
+        self._common_end = OFFSET_MAX  # up to here this session's sender holds what was offered before it
         self.window = Window(pool)
         self.under_way_bytes = 0
         self.last_data_ms = 0
@@ -48,6 +50,8 @@ class StreamReceiver:
         self.handle = handle
         self.have_number = 0
         self._parted = self._behind = False
+        self._offered_before = self.ahead.produced
+        self._common_end = OFFSET_MAX
 
     def on_have(self, next_: int, sent: int, lineage: "Sequence[Sequence[int]]", sealed: bool) -> "Op | None":
         """The sender's durable end moved (or it says so again). sent: how far it has sent; lineage: of what it holds; sealed: the
@@ -57,8 +61,9 @@ class StreamReceiver:
         ahead = self.ahead
         if sent > ahead.next:
             self._lost_something()
-        self._parted = self._contradicts(next_, lineage)
-        self._behind = next_ < ahead.produced
+        self._parted = self._contradicts(next_, lineage, sealed)
+        self._compare(next_, lineage)
+        self._behind = next_ < ahead.produced or self._common_end < OFFSET_MAX
         if self._parted or self._behind:
             # Perhaps a disk that does not hold what was offered before: its sender learns that from our WANT, and forks.
             return self.close() if sealed and next_ <= ahead.next < ahead.produced else None
@@ -72,13 +77,25 @@ class StreamReceiver:
         ahead.produced, ahead.closed = next_, False
         return StreamChanged(self.stream, ahead.copy())
 
-    def _contradicts(self, next_: int, lineage: "Sequence[Sequence[int]]") -> bool:
-        """Whether a sender with this end and lineage holds other content than was ever offered of this stream."""
+    def _contradicts(self, next_: int, lineage: "Sequence[Sequence[int]]", sealed: bool) -> bool:
+        """Whether a sender with this end and lineage holds other content than was ever offered of this stream. One that does not say what
+        it holds where that ends is doubted: our WANT asks it to."""
         last = min(next_, self.ahead.produced) - 1
         if last < 0:
             return False
         mine, theirs = term_at(self.ahead.lineage, last), term_at(lineage, last)
-        return mine != theirs and UNKNOWN_TERM not in (mine, theirs)
+        if UNKNOWN_TERM in (mine, theirs):
+            return mine != UNKNOWN_TERM and not sealed
+        return mine != theirs
+
+    def _compare(self, next_: int, lineage: "Sequence[Sequence[int]]") -> None:
+        """A sender that ends before what others offered, before its session, may write on: what it holds above that is not theirs, and no
+        HAVE names it before it may arrive. Until its terms prove otherwise, nothing above is taken."""
+        last = self._offered_before - 1
+        if next_ <= last:
+            self._common_end = min(self._common_end, next_)
+        elif self._common_end < OFFSET_MAX and term_at(lineage, last) == term_at(self.ahead.lineage, last) != UNKNOWN_TERM:
+            self._common_end = OFFSET_MAX
 
     def close(self) -> "Op | None":
         """The origin no longer holds this epoch: what it still owed is lost by its storage."""
@@ -105,7 +122,7 @@ class StreamReceiver:
     def on_data(self, first: int, codec: "Codec", raw_bytes: int, payload: "memoryview") -> "Sequence[Op]":
         """Ops for what is new in a DATA frame. Raises ProtocolError where the frame is not what it says."""
         ahead = self.ahead
-        if first > ahead.next or self._parted:
+        if first > ahead.next or first >= self._common_end or self._parted:
             self._lost_something()
             return ()
         if not self.window.covers(self.under_way_bytes + raw_bytes):
@@ -126,7 +143,7 @@ class StreamReceiver:
                 broken = "a DATA frame holds a broken batch at byte %d" % at
                 break
             end = at + header.length
-            if not self._continues(header.base, header.term):
+            if not self._continues(header.base, header.term) or header.next > self._common_end:
                 broken = "a DATA frame holds other content at offset %d than was offered before" % header.base
                 break
             if header.next <= ahead.next:
@@ -214,7 +231,7 @@ class StreamReceiver:
         protocol does not know."""
         if cause not in CAUSES or not first < next_ <= min(first + GAP_SPAN_MAX, OFFSET_MAX):
             raise ProtocolError("a GAP from %d to %d by %r" % (first, next_, cause))
-        if first > self.ahead.next or self._parted or not self._continues(next_ - 1, term):
+        if first > self.ahead.next or next_ > self._common_end or self._parted or not self._continues(next_ - 1, term):
             self._lost_something()
             return None
         if next_ <= self.ahead.next:
@@ -234,15 +251,17 @@ class StreamReceiver:
 
     def want_row(self) -> "tuple[Any, ...] | None":
         """This stream's part of a WANT; None while it would ask again for what is under way to the store."""
-        resend = self._missing
+        resend, applied = self._missing, self.applied
+        doubt = self._parted or self._behind
         if resend and not self.settled:
             return None
-        applied = self.applied
+        if resend and doubt and applied.produced != self.ahead.produced:
+            return None  # what was offered before shows the sender where they part; without it, it would send all again
         closed = applied.closed and self.ahead.closed  # one that has just been offered again is not told that all is accounted for
         lost = sorted(loss_of(applied.next, applied.produced, applied.lost, closed).items())
         next_ = max(applied.next, applied.produced) if closed else applied.next
         # Who has nothing to send holds no credit, and may still send at once what comes up: it is granted when it arrives.
         limit = self.window.open() if self.pending else max(self.window.size, WINDOW_BYTES_MIN)
         # Who may have to find where the two part needs all that is known.
-        lineage = applied.lineage if self._parted or self._behind else applied.lineage[-LINEAGE_SENT:]
+        lineage = applied.lineage if doubt else applied.lineage[-LINEAGE_SENT:]
         return self.handle, next_, lost, limit, resend, lineage, applied.produced

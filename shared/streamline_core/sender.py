@@ -7,7 +7,7 @@ round trip. The receiver is the authority on what arrived and what was lost. Kno
 from .batch import parse_header
 from .errors import UsageError
 from .gaps import TOO_LARGE
-from .lineage import parting, term_at
+from .lineage import UNKNOWN_TERM, excerpt, parting, term_at
 from .log_reader import LogReader, Piece
 
 TYPE_CHECKING = False
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from .log import Log
     from .recut import Part
+
+
+LINEAGE_SENT = 8  # entries of a lineage in a HAVE
+PIECES_AFTER_REWIND = 4  # under way at the most; one more for each that is confirmed, as TCP's slow start (RFC 5681) has it
+PIECES_UNBOUNDED = 1 << 20
 
 
 class Parting:
@@ -42,6 +47,9 @@ class StreamSender:
         self._limit = 0
         self._under_way: "list[tuple[int, int]]" = []  # (next offset, stored bytes) of each piece sent and not confirmed
         self._under_way_bytes = 0
+        self._pieces_max = PIECES_UNBOUNDED  # under way; a hole makes all of them go again
+        self._their_end = log.state.acked  # the highest end that the receiver is known to have heard of
+        self._said: "Sequence[tuple[int, int]]" = ()  # of the lineage, in the last HAVE
         self._rewound_at = -1  # number of the HAVE that went out with the last rewind
         self._undone: "tuple[int, int, int] | None" = None
         self._parts: "list[Part]" = []  # of a batch too large for the peer's frames
@@ -56,7 +64,7 @@ class StreamSender:
         """Whether `take` would give something now."""
         if not self.wanted or self.refused is not None or self.log.failure is not None or self.sent >= self.log.durable:
             return False
-        return self._under_way_bytes < self._limit
+        return self._under_way_bytes < self._limit and len(self._under_way) < self._pieces_max
 
     def on_want(
         self,
@@ -71,8 +79,8 @@ class StreamSender:
         have_number: int,
     ) -> "tuple[bool, bool, Parting | None]":
         """Take up a WANT. produced: the highest durable end that the receiver ever heard of, to which `lineage` reaches; have_number: of
-        the HAVE that would go out next. Returns (progress, rewound, parting): a parting where the receiver has, or was
-        promised, other content than this log holds; nothing was taken up then."""
+        the HAVE that would go out next. Returns (progress, have_due, parting): a parting where the receiver has, or was
+        promised, other content than this log holds; nothing was taken up then. have_due: a HAVE has to follow."""
         if number <= self._want_number:
             return False, False, None
         self._want_number = number
@@ -84,6 +92,7 @@ class StreamSender:
             at = parting(state.lineage, log.written, [(row[0], row[1]) for row in lineage], max(next_, produced))
             if at is not None:
                 return False, False, Parting(at, next_, max(next_, produced), _loss(lost))
+        self._their_end = max(next_, produced)
         progress = next_ > state.acked or not self.wanted
         state.acked = next_
         state.reported = max(next_, produced) if log.sealed else max(state.reported, next_)
@@ -92,14 +101,29 @@ class StreamSender:
         self._limit = limit
         while self._under_way and self._under_way[0][0] <= next_:
             self._under_way_bytes -= self._under_way.pop(0)[1]
+            self._pieces_max = min(PIECES_UNBOUNDED, self._pieces_max + 1)
         if not self.wanted or self.sent < next_ or (resend and have_echo > self._rewound_at and self.sent > next_):
             rewound = self.wanted and self.sent > next_
             self.wanted = True
             self._seek(next_)
             if rewound:
                 self._rewound_at = have_number - 1
-            return progress, rewound, None
-        return progress, False, None
+                self._pieces_max = PIECES_AFTER_REWIND
+            return progress, rewound or self._unproven, None
+        return progress, self._unproven, None
+
+    @property
+    def _unproven(self) -> bool:
+        """Whether the last HAVE said too little of the lineage for the receiver to see that this is the log it knows."""
+        last = self._their_end - 1
+        if last < 0 or self.log.sealed or term_at(self._said, last) != UNKNOWN_TERM:
+            return False
+        return term_at(self.log.state.lineage, last) != UNKNOWN_TERM
+
+    def lineage(self) -> "Sequence[tuple[int, int]]":
+        """What a HAVE says of the log's lineage: the last openings, and the one that wrote where the receiver's memory ends."""
+        self._said = excerpt(self.log.state.lineage, max(0, self._their_end - 1), LINEAGE_SENT)
+        return self._said
 
     def offered(self) -> None:
         """A HAVE tells the other side how far the log is durable. What the two have in common is remembered around that, so it must not

@@ -109,7 +109,7 @@ def have_row(sender: "StreamSender") -> "tuple[Any, ...]":
     return (
         sender.handle, log.first, log.durable, max(sender.sent, log.acked) if sender.wanted else 0,
         stream.topic, stream.partition, stream.origin, stream.epoch,
-        log.definition, log.state.lineage[-8:], log.epochs_held, log.sealed and not log.forking,
+        log.definition, sender.lineage(), log.epochs_held, log.sealed and not log.forking,
     )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ class Session:
                 raise ProtocolError("a WANT with more or longer causes of loss than a log can remember")
             if max(next_, produced) > OFFSET_MAX:
                 raise ProtocolError("a WANT from offset %d of %d; at most %d is allowed" % (next_, produced, OFFSET_MAX))
-            progress, rewound, parting = sender.on_want(
+            progress, have_due, parting = sender.on_want(
                 number, have_echo, next_, lost, limit, resend, lineage, produced, self._have_number + 1
             )
             if parting is not None:
@@ -274,7 +274,7 @@ class Session:
                 self.outlet.confirmed(now_ms)
                 self._have_interval_ms = HAVE_INTERVAL_MS
                 self._have_at_ms = -1
-            if rewound:
+            if have_due:
                 self._have_rows = [row for row in self._have_rows if row is not sender] + [sender]
 
     def _error(self, frame: "Frame", now_ms: int) -> None:

@@ -117,6 +117,27 @@ def test_records_of_two_disks_are_not_mixed_behind_a_store_that_refuses_commits(
     assert sorted(world.values()) == sorted([old + later, fresh])
 
 
+def test_records_of_two_devices_are_not_mixed_where_one_wrote_nothing_before_its_greeting():
+    world = World()
+    edge = world.edge().connect()
+    old = produce(edge, 2)
+    world.run_until(world.drained)
+    image = copy_of(edge.storage)
+    world.store.fail = OSError("disk full")
+    later = produce(edge, 5, 2)
+    world.run(500)
+    edge.disconnect()
+    other = world.edge("e1", image).connect()
+    world.run(200)
+    fresh = produce(other, 5, 9000)
+    world.run(20)
+    fresh += produce(other, 5, 9005)  # begins where the first device's end, and no HAVE has named its opening
+    world.run(500)
+    world.store.fail = None
+    world.run_until(world.drained)
+    assert sorted(world.values()) == sorted([old + later, fresh])
+
+
 def test_a_gap_across_two_openings_is_no_parting():
     world = World()
     edge = world.edge().connect()

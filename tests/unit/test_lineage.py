@@ -1,7 +1,7 @@
 """Lineage: where two histories part, checked by playing histories out offset by offset."""
 
 from harness import Random
-from streamline_core.lineage import ENTRIES_MAX, extend, parting, term_at, thin
+from streamline_core.lineage import ENTRIES_MAX, UNKNOWN_TERM, excerpt, extend, fill, parting, term_at, thin
 
 A, B, C, D = 1, 2, 3, 4
 
@@ -82,3 +82,24 @@ def test_against_histories_played_out():
             common += 1
         expected = None if common == len(theirs) else common
         assert parting(my_lineage, len(mine), their_lineage, len(theirs)) == expected, seed
+
+
+def test_an_excerpt_says_who_wrote_an_offset_and_what_came_last():
+    lineage = [(i, 10 * i) for i in range(1, 21)]
+    assert excerpt(lineage, 200, 4) == lineage[-4:] == excerpt(lineage, 175, 4)
+    said = excerpt(lineage, 45, 4)
+    assert said == [(4, 40), (UNKNOWN_TERM, 50), (19, 190), (20, 200)]
+    assert [term_at(said, offset) for offset in (45, 55, 189, 190, 500)] == [4, 0, 0, 19, 20]
+    assert excerpt(lineage, 5, 4)[0] == (1, 10) and excerpt(lineage[:3], 0, 4) == lineage[:3] and excerpt([], 5, 4) == []
+
+
+def test_what_is_filled_in_leaves_what_was_known_above_it():
+    lineage = [(7, 5)]
+    fill(lineage, 7, 0, 20, 60)  # a gap that reaches into what is known
+    assert [term_at(lineage, offset) for offset in (5, 20, 59)] == [7] * 3
+    lineage = [(3, 0), (UNKNOWN_TERM, 10), (4, 20), (5, 25)]
+    fill(lineage, 6, 10, 40, 40)  # a gap across openings that are known, to the end of one that is not
+    assert [term_at(lineage, offset) for offset in (9, 20, 25, 39, 40)] == [3, 4, 5, 6, 6]
+    lineage = [(UNKNOWN_TERM, 3), (9, 40)]
+    fill(lineage, 7, 3, 20, 60)
+    assert [term_at(lineage, offset) for offset in (3, 19, 20, 39, 40)] == [7, 7, 0, 0, 9]

@@ -6,7 +6,7 @@ from streamline_core.batch import batches, records
 from streamline_core.codec import NONE
 from streamline_core.credit import WINDOW_BYTES_MIN, CreditPool
 from streamline_core.errors import ProtocolError
-from streamline_core.lineage import parting
+from streamline_core.lineage import excerpt, parting
 from streamline_core.receiver import StreamReceiver
 from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamState, loss_of
 from streamline_core.stream import StreamId
@@ -144,6 +144,42 @@ def test_nothing_is_taken_while_the_last_have_shows_another_log():
     assert data(receiver, 3, pack_batch(3, [b"d"])) and receiver.ahead.next == 4
 
 
+def test_of_a_log_that_ends_before_what_was_taken_only_what_both_hold_is_taken():
+    receiver = make()
+    receiver.on_have(8, 0, ((7, 0),), False)
+    (op,) = data(receiver, 0, pack_batch(0, [b"a", b"b"]))  # of one device, not committed
+    receiver.begin(1)
+    assert receiver.on_have(3, 0, ((7, 0),), False) is None  # a clone of it, whose next opening is named by no HAVE yet
+    (more,) = data(receiver, 2, pack_batch(2, [b"c"]))
+    assert more.state.next == 3
+    for first in (3, 8):
+        receiver.ahead.next = first
+        assert data(receiver, first, pack_batch(first, [b"?"], term=9)) == () and receiver.on_gap(first, first + 1, "torn", 9) is None
+    receiver.on_have(20, 20, ((9, 3),), False)  # when it has grown past that, it is still another log
+    assert data(receiver, 8, pack_batch(8, [b"?"], term=9)) == ()
+    receiver.begin(2)
+    receiver.on_have(9, 0, ((7, 0),), False)
+    assert data(receiver, 8, pack_batch(8, [b"i"]))
+
+
+def test_a_sender_that_parted_is_not_asked_to_send_again_before_the_store_knows_why():
+    receiver = make()
+    op = receiver.on_have(5, 0, ((7, 0),), False)
+    receiver.begin(1)
+    receiver.on_have(5, 5, ((9, 0),), False)
+    assert data(receiver, 0, pack_batch(0, [b"?"], term=9)) == () and receiver.want_row() is None
+    receiver.committed(op)
+    assert receiver.want_row()[4:] == (True, [(7, 0)], 5)
+
+
+def test_a_have_that_its_own_data_has_overtaken_holds_nothing_up():
+    receiver = make()
+    receiver.on_have(2, 0, ((7, 0),), False)
+    data(receiver, 0, pack_batch(0, [b"a", b"b"]), pack_batch(2, [b"c"]))
+    receiver.on_have(2, 2, ((7, 0),), False)
+    assert data(receiver, 3, pack_batch(3, [b"d"]))
+
+
 def test_a_gap_across_two_openings_is_known_by_the_term_of_its_end():
     mine, receiver = [(7, 0), (8, 4)], make()
     data(receiver, 0, pack_batch(0, [b"a", b"b"]))
@@ -153,8 +189,10 @@ def test_a_gap_across_two_openings_is_known_by_the_term_of_its_end():
 
 def test_a_have_that_names_only_later_openings_does_not_wedge_the_stream():
     mine, receiver = [(i, 5 * i - 5) for i in range(1, 21)], make(5)
-    receiver.ahead.lineage = [(1, 0)]
-    receiver.on_have(100, 0, mine[-8:], False)
+    receiver.ahead.lineage = receiver.applied.lineage = [(1, 0)]
+    assert receiver.on_have(100, 0, mine[-8:], False) is None  # it may be another log: nothing is taken up before it has shown more
+    assert data(receiver, 5, pack_batch(5, [b"x"], term=2)) == () and receiver.want_row()[5] == [(1, 0)]
+    receiver.on_have(100, 0, excerpt(mine, 4, 8), False)
     for first in range(5, 100):
         term = first // 5 + 1
         if term == 7:

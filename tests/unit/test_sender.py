@@ -1,6 +1,7 @@
 """The sender: never beyond durable or the limit, rewinds when asked and once per round trip."""
 
 from logs import Bench
+from streamline_core.lineage import term_at
 from streamline_core.recovery import recover
 from streamline_core.sender import StreamSender
 
@@ -16,6 +17,8 @@ def built(n=8):
 def want(sender, number, next_, limit=100000, resend=False, echo=0, have=1, lineage=None, lost=(), produced=0):
     if lineage is None:
         lineage = sender.log.state.lineage if next_ else ()
+    if not sender.wanted:
+        sender.lineage()  # the HAVE that it answers
     return sender.on_want(number, echo, next_, lost, limit, resend, lineage, produced, have)
 
 
@@ -59,7 +62,7 @@ def test_a_resend_rewinds_once_per_round_trip():
     assert sender.sent == 8
     assert want(sender, 1, 3, resend=True, echo=1, have=4)[1] and sender.sent == 3
     drain(sender)
-    assert not want(sender, 2, 3, resend=True, echo=3, have=5)[1] and sender.sent == 8
+    assert not want(sender, 2, 3, resend=True, echo=3, have=5)[1] and sender.sent == 7
     assert want(sender, 3, 3, resend=True, echo=4, have=5)[1] and sender.sent == 3
 
 
@@ -103,3 +106,31 @@ def test_gaps_that_both_sides_know_are_forgotten():
     want(sender, 1, 8, lost=(("corrupt", 2),))
     assert log.state.lost == {"corrupt": 2} and log.state.gaps.rows == [(2, 4, "corrupt")]  # still held, so still unreadable
     assert not sender.pending
+
+
+def test_after_a_hole_few_pieces_are_under_way_and_twice_as_many_each_round_trip():
+    bench, log, sender = built(40)
+    for i in range(0, 40, 2):
+        log.note_gap(i, i + 1, "corrupt" if i % 4 else "torn")  # gaps have no bytes: no limit in bytes holds them
+    want(sender, 0, 0)
+    assert len(drain(sender)) == 40
+    want(sender, 1, 3, resend=True, have=7)
+    assert drain(sender) == [(i, i + 1) for i in range(3, 7)]
+    want(sender, 2, 7)
+    assert drain(sender) == [(i, i + 1) for i in range(7, 15)]
+    want(sender, 3, 15)
+    assert drain(sender)[-1] == (30, 31)
+
+
+def test_a_have_shows_more_of_the_lineage_when_the_receiver_knows_the_log_from_long_ago():
+    bench, log, sender = built(2)
+    for _ in range(20):
+        log = bench.open()
+        bench.write(log, [b"x"])
+    sender = StreamSender(0, log)
+    mine = log.state.lineage
+    sender.lineage()
+    assert want(sender, 0, 5, lineage=mine[:4]) == (True, True, None)  # that HAVE named the last openings only: another has to follow
+    said = sender.lineage()
+    assert len(said) == 8 and term_at(said, 4) == term_at(mine, 4) and said[-6:] == mine[-6:]
+    assert not want(sender, 1, 5, lineage=mine[:4])[1]

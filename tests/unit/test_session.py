@@ -253,6 +253,29 @@ def test_a_full_storage_that_rejects_keeps_all_it_took_and_goes_on_when_there_is
     assert world.values() == [taken]
 
 
+def test_the_storage_limit_holds_within_one_turn():
+    for policy in ("oldest", "reject"):
+        world = World()
+        limits = {"max_storage": 60000, "eviction_policy": policy}
+        edge = world.edge("e1", resources=limits)
+        refused = 0
+        for _ in range(100):
+            for _ in range(10):  # as much as the cap allows, in one go
+                try:
+                    edge.node.produce("t", b"x" * 800)
+                except StorageFull:
+                    refused += 1
+            log = edge.node.log("t")
+            waits = log.buffered_bytes + sum([edge.storage.size(name) for _, name in log._removals])
+            used = sum([edge.storage.size(name) for name in edge.storage.files])
+            assert used - waits < 60000, (policy, used)
+            log.commit()
+            for ticket in edge.storage.completed():
+                edge.node.synced(ticket)
+        assert (refused > 0) == (policy == "reject")
+    raises(StorageFull, World().edge("e1", resources=limits).node.produce_many, "t", [bytes(800)] * 100)  # all or none
+
+
 def test_a_disk_that_fills_up_gives_back_what_is_delivered():
     world = World()
     edge = world.edge("e1", MemoryStorage(20000, StorageFull)).connect()
