@@ -229,8 +229,15 @@ class Promises:
                 seen[entry.number] = (view.epoch, offset)
                 if entry.status == MAYBE:
                     last_maybe = entry.order
+        came_back = {}
+        for entry in self.entries:
+            if entry.producer and entry.number in seen:
+                came_back[entry.producer] = max(entry.sequence, came_back.get(entry.producer, -1))
         for entry in self.entries:
             if entry.number not in seen:
+                if entry.status == MAYBE and entry.sequence < came_back.get(entry.producer, -1):
+                    told = self.name, entry.number, came_back[entry.producer]
+                    raise Violation("%s: record %d is gone, its producer finds %d stored and will not send it again" % told)
                 self._judge_missing(entry, views, entry.order < last_maybe)
         self._settle(views, seen)
 

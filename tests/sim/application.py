@@ -7,6 +7,8 @@ does it.
 
 from streamline_core.errors import QueueFull, StorageFull
 
+CONSUMED = "a"  # the topic that a program on the machine reads, too
+ROOM_BYTES = 200  # of a batch, for what is beside a value
 PRODUCERS = 2  # with an id, per machine
 
 
@@ -37,6 +39,8 @@ class Application:
         self._waits = []
         self._cloud_waits = []  # [(log, offset, content)] of those who wait for the cloud's word
         self._producers = {}
+        self._consumer = None
+        self._confirmed = {}  # folder: how far the cloud has confirmed a log, in this life of the machine
         self.refused = 0
         self.owed = {}  # content keys acknowledged on this machine's disk
 
@@ -44,6 +48,7 @@ class Application:
         """Write `count` records; the node may refuse some of them, in the documented ways."""
         machine = self._machine
         partitions = machine.config.topics[topic].partitions
+        size = min(size, machine.config.log.batch_bytes - ROOM_BYTES)
         try:
             if kind == "many":
                 self._many(topic, count, size)
@@ -97,6 +102,8 @@ class Application:
         producer = self._producers.setdefault(topic, _Producer(number, topic))
         node = self._machine.node
         first = producer.acked + 1
+        if not self._model.may_forget(self._machine.name) and self._fleet.random.below(3) == 0:
+            first = max(1, first - 1 - self._fleet.random.below(4))  # it does not remember all that it was told
         producer.next += count
         for sequence in range(first, producer.next):
             content, value = self._model.repeatable(self._machine, topic, producer.id, sequence, size)
@@ -132,6 +139,8 @@ class Application:
             if not wait.rows:
                 self._waits.remove(wait)
         self._settle_cloud()
+        self._consume()
+        self._nothing_is_taken_back()
         for topic in sorted(self._producers):
             producer = self._producers[topic]
             last = node.producer_last(topic, 0, producer.id)
@@ -140,6 +149,30 @@ class Application:
             while producer.acked < last:
                 producer.acked += 1
                 self._acknowledged(self._model.content_of(producer.id, producer.acked))
+
+    def _consume(self):
+        """What a consumer is shown is there for good."""
+        node = self._machine.node
+        if self._consumer is None:
+            self._consumer = node.consumer(CONSUMED, 0, node.log(CONSUMED).first)
+        try:
+            items = self._consumer.take()
+        except OSError:
+            return
+        for item in items:
+            if not hasattr(item, "cause"):
+                content = bytes(item.value).split(b"|")[0].decode()
+                if item.offset >= self._consumer.log.durable:
+                    self._fleet.violation("%s is shown at offset %d before it is durable" % (content, item.offset))
+                self._model.told(self._consumer.log.stream.key(), item.offset, content)
+                self._acknowledged(content)
+
+    def _nothing_is_taken_back(self):
+        for log in self._machine.node.logs():
+            before = self._confirmed.get(log.folder, 0)
+            if log.state.acked < before and not self._model.did("rollback") and not self._model.disk_changed(self._machine.name):
+                self._fleet.violation("%s: the cloud had confirmed %d, now %d" % (log.folder, before, log.state.acked))
+            self._confirmed[log.folder] = log.state.acked
 
     def _settle_cloud(self):
         """Who waits for the cloud is answered when the log says so: then the store must have committed the record, or a gap for it."""
@@ -180,6 +213,8 @@ class Application:
         """What was not acknowledged by now may be there or not; only those with an id will ask again."""
         self._waits = []
         self._cloud_waits = []
+        self._consumer = None
+        self._confirmed = {}
 
     def unacknowledged(self):
         """Contents that were sent and not acknowledged, of producers with an id."""

@@ -16,6 +16,7 @@ class Found:
     def __init__(self, at, fields, data, sound):
         self.at = at
         self.flags, self.length, self.count, self.span, self.base = fields[2:7]
+        self.hlc = fields[7]
         self.term, self.producer, self.sequence, self.behind = fields[8:12]
         self.next = self.base + self.span
         self.control = self.flags & 4 != 0

@@ -58,12 +58,18 @@ class Channel:
         self.life += 1
         self.in_flight = 0
 
-    def again(self, count):
+    def again(self, count, within_ms=200):
         """Old frames arrive once more."""
         for _ in range(min(count, len(self.history))):
-            frame = self.history[self._random.below(len(self.history))]
-            self.in_flight += 1
-            self._fleet.at(self._fleet.now_ms + 1 + self._random.below(200), self._delivered, frame, self.life)
+            self._again(self.history[self._random.below(len(self.history))], within_ms)
+
+    def all_again(self):
+        for frame in list(self.history):
+            self._again(frame, 200)
+
+    def _again(self, frame, within_ms):
+        self.in_flight += 1
+        self._fleet.at(self._fleet.now_ms + 1 + self._random.below(within_ms), self._delivered, frame, self.life)
 
 
 class Carrier:
@@ -100,6 +106,8 @@ class Carrier:
                 other.carrier.disconnect("another client with this id", 2000)
         self.connected = True
         self.up.free_at_ms = self.down.free_at_ms = 0
+        if self._fleet.random.below(3) == 0:
+            self.down.again(4, 10)  # while it greets
         self._machine.link_up()
 
     def disconnect(self, why, retry_ms):

@@ -50,6 +50,23 @@ def why_not_drained(fleet):
     return ""
 
 
+def batches_owed(fleet):
+    """Batches on the disks that the hub does not have yet."""
+    n = 0
+    for machine in _alive(fleet):
+        for name in machine.disk.files:
+            key = stream_of(name)
+            if key is not None:
+                n += len([batch for batch in batches_anywhere(machine.disk.files[name].data) if batch.next > _hub_next(fleet, key)])
+    return n
+
+
+def sessions(fleet):
+    """Who is in which session, as both sides have it."""
+    hub = fleet.cloud.hub
+    return [(machine.label, machine.node.link.session.id, hub.nodes[machine.name].current.id) for machine in _alive(fleet)]
+
+
 def drained(fleet):
     return not why_not_drained(fleet)
 
@@ -67,6 +84,8 @@ def at_any_moment(fleet):
         if row["produced"] != row["delivered"] + owed + sum(row["lost"].values()) or min(row["delivered"], row["pending"]) < 0:
             fleet.violation("the ledger of %s does not add up: %r" % (machine.label, row))
         confirmed = row["delivered"] + sum(row["lost"].values())
+        if row["sealed"] and row["pending"] > max(0, row["next"] - confirmed):
+            fleet.violation("%s holds what is lost for pending: %r" % (machine.label, row))
         if not row["sealed"] and confirmed > store.ever_next.get(key, 0):
             what = machine.label, confirmed, key, store.ever_next.get(key, 0)
             fleet.violation("%s holds %d of %r for confirmed, the hub committed %d" % what)
@@ -80,19 +99,41 @@ def at_any_moment(fleet):
 def limits(fleet):
     """What has a bound is within it."""
     for machine in _alive(fleet):
+        if machine.node is None:
+            continue
         cap = machine.config.resources.max_storage
-        used = machine.disk.used
+        logs = machine.node.logs()
+        used = machine.disk.used - sum([_waits_for_the_disk(machine, log) for log in logs])
+        bytes_max = machine.config.log.buffer_bytes + 2 * machine.config.log.batch_bytes
+        for log in logs:
+            if log.buffered_bytes > bytes_max and not log.held:
+                what = machine.label, log.buffered_bytes, log.stream, bytes_max
+                fleet.violation("%s: %d bytes of %r wait for the disk, at most %d may" % what)
         if cap and used > cap + SLACK_SEGMENTS * machine.config.log.segment_bytes:
             fleet.violation("%s stores %d bytes of %d" % (machine.label, used, cap))
         queue_max = machine.config.sync.max_queue_size
-        if queue_max and machine.node is not None and not fleet.model.did("rollback") and not fleet.model.disk_changed(machine.name):
+        if queue_max and not fleet.model.did("rollback") and not fleet.model.disk_changed(machine.name):
             owed = sum([row["next"] - _hub_next(fleet, key) for other, key, row in _rows(fleet) if other is machine])
-            if owed > queue_max:
+            if owed > queue_max and owed > queue_max + _marks(machine):
                 fleet.violation("%s queues %d records of %d" % (machine.label, owed, queue_max))
     if fleet.cloud.hub is not None:
         status = fleet.cloud.hub.status()
         if status["credit_granted"] > status["credit_total"]:
             fleet.violation("credit %d of %d" % (status["credit_granted"], status["credit_total"]))
+        under_way = sum([receiver.under_way_bytes for receiver in fleet.cloud.hub._receivers.values()])
+        if under_way > 2 * status["credit_total"]:  # twice: credit goes back to the pool when a session ends, what it let in stays
+            fleet.violation("%d bytes wait for the hub's store, %d were granted" % (under_way, status["credit_total"]))
+
+
+def _marks(machine):
+    """Control batches on a disk: offsets that are no records, and wait in no queue."""
+    files = machine.disk.files
+    return sum([batch.control for name in files if stream_of(name) is not None for batch in batches_anywhere(files[name].data)])
+
+
+def _waits_for_the_disk(machine, log):
+    """Bytes that a log can not give back yet: what is not durable, and files whose removal is not durably noted."""
+    return log.buffered_bytes + sum([machine.disk.size(name) for _, name in log._removals])
 
 
 def _hub_next(fleet, key):
@@ -109,6 +150,7 @@ def everything(fleet):
     _nothing_is_missing(fleet)
     _order_holds(fleet)
     _disks_tell_the_same(fleet)
+    _consumers_see_all(fleet)
 
 
 def _ledgers_agree(fleet):
@@ -165,6 +207,7 @@ def _causes_happened(fleet):
                 # On a full disk the note may be there and the removal not, when the process ends.
                 good = changed or model.did("full", name) or model.did("rot", name)
                 good = good or _covered(model.removed_ranges.get(key, []), first, next_)
+                good = good and not _rejects(fleet, name)
             elif cause == "corrupt":
                 good = model.did("rot", name) or model.did("rot slot", name)
                 # A cut may bring back some of the segments that were given back, and a hub that was rolled back asks for all of them.
@@ -175,11 +218,17 @@ def _causes_happened(fleet):
             elif cause == "storage":
                 good = changed or model.did("rot", name)
             elif cause == "rolled back":
-                good = model.did("rollback")
+                # A rotten slot may have held the note why a segment was given back: what is below the first one looks delivered then.
+                good = model.did("rollback") or model.did("rot slot", name)
             else:
                 good = cause == "too large" and fleet.plan.hub["frame_bytes_max"] < 65536
             if not good:
                 fleet.violation("offsets [%d, %d) of %r are lost by %r, which never happened" % (first, next_, key, cause))
+
+
+def _rejects(fleet, name):
+    """Whether a node refuses to store more rather than give back what is owed."""
+    return any([machine.name == name and machine.config.resources.eviction_policy == "reject" for machine in fleet.machines])
 
 
 def _covered(ranges, first, next_):
@@ -202,7 +251,8 @@ def _nothing_is_missing(fleet):
             continue
         places = model.told_of.get(content, []) + model.removed_of.get(content, []) + model.damaged_of.get(content, [])
         places = places + on_disk.get(content, [])
-        if not any([_in_gap(store, key, offset) for key, offset in places]):
+        torn_too = model.may_forget(written.name)  # else what was acknowledged is never torn
+        if not any([_in_gap(store, key, offset, torn_too) for key, offset in places]):
             if content in model.removed_of and _fork_took_a_gap(fleet, model.removed_of[content][0][0]):
                 continue
             if content not in model.damaged_of:  # the end of a log may rot without a trace: nobody can know what was there
@@ -225,13 +275,14 @@ def _places_on_disks(fleet):
 def _fork_took_a_gap(fleet, stream):
     """A fork moves the gaps of what was evicted, too, to other offsets of another epoch."""
     found = [key for key in fleet.cloud.store.gaps if key[:3] == stream[:3] and key[3] != stream[3]]
-    forked = fleet.model.disk_changed(stream[0]) or fleet.model.did("rot", stream[0])
-    return forked and any([row[2] == "evicted" for key in found for row in fleet.cloud.store.gaps[key]])
+    model = fleet.model
+    forked = model.disk_changed(stream[0]) or model.did("rot", stream[0]) or model.did("rollback")
+    return forked and any([row[2] in ("evicted", "rolled back") for key in found for row in fleet.cloud.store.gaps[key]])
 
 
-def _in_gap(store, key, offset):
-    for first, next_, _ in store.gaps.get(key, ()):
-        if first <= offset < next_:
+def _in_gap(store, key, offset, torn_too=True):
+    for first, next_, cause in store.gaps.get(key, ()):
+        if first <= offset < next_ and (torn_too or cause != "torn"):
             return True
     state = store.states.get(key)
     return state is not None and state.closed and state.next <= offset < state.produced
@@ -262,13 +313,17 @@ def _disks_tell_the_same(fleet):
     """What lies on the disks is what was acknowledged there, and what is owed is there, at the hub, or in a place that was removed."""
     model = fleet.model
     for machine in _alive(fleet):
-        there = {}
+        there, stamps = {}, {}
         for name in sorted(machine.disk.files):
             stream = stream_of(name)
             if stream is None:
                 continue
             rows = {}
             for batch in batches_anywhere(machine.disk.files[name].data):
+                if batch.hlc <= stamps.get(stream, 0):
+                    what = machine.label, batch.base, stream
+                    fleet.violation("%s: the batch at offset %d of %r has an older stamp than one before it" % what)
+                stamps[stream] = batch.hlc
                 for offset, content in batch.contents():
                     rows[offset] = content
                     there[content] = True
@@ -281,3 +336,41 @@ def _disks_tell_the_same(fleet):
             if content in there or content in model.excused or content in model.damaged_of or content in model.removed_of:
                 continue
             fleet.violation("%s was acknowledged by %s and is on its disk no more" % (content, machine.label))
+
+
+def _consumers_see_all(fleet):
+    """A consumer that begins at 0 is shown each offset of the open epoch once: a record, or in a gap; but for control batches."""
+    for machine in _alive(fleet):
+        for topic in sorted(machine.config.topics):
+            for partition in range(machine.config.topics[topic].partitions):
+                _consumer_sees_all(fleet, machine, topic, partition)
+
+
+def _consumer_sees_all(fleet, machine, topic, partition):
+    log = machine.node.log(topic, partition)
+    controls, contents = {}, {}
+    for name in machine.disk.files:
+        if stream_of(name) == log.stream.key():
+            for batch in batches_anywhere(machine.disk.files[name].data):
+                contents.update(dict(batch.contents()))
+                if batch.control:
+                    controls[batch.base] = True
+    consumer, at = machine.node.consumer(topic, partition), 0
+    while True:
+        items = consumer.take()
+        for item in items:
+            gap = hasattr(item, "cause")
+            first, next_ = (item.first, item.next) if gap else (item.offset, item.offset + 1)
+            while at < first and at in controls:
+                at += 1
+            if first != at:
+                fleet.violation("%s: a consumer of %r is shown offset %d after %d" % (machine.label, log.stream, first, at))
+            if not gap and contents.get(at) != bytes(item.value).split(b"|")[0].decode():
+                fleet.violation("%s: a consumer of %r is shown %r at offset %d" % (machine.label, log.stream, item.value, at))
+            at = next_
+        if not items:
+            break
+    while at in controls:
+        at += 1
+    if at < log.durable:
+        fleet.violation("%s: a consumer of %r ends at %d of %d" % (machine.label, log.stream, at, log.durable))

@@ -158,7 +158,7 @@ def _full(fleet, machine, ms, number):
 def _slow_disk(fleet, machine, ms, number):
     disk = machine.disk
     disk.latency_ms = (20, 300, 2000)[number % 3]
-    fleet.until(ms + 500, lambda: setattr(disk, "latency_ms", 0))
+    fleet.until(ms + 500, lambda: setattr(disk, "latency_ms", machine.disk_ms))
 
 
 def _unreadable(fleet, machine, ms, number):

@@ -12,6 +12,7 @@ from disk import PowerCut, SimDisk
 from plan import stream
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import EdgeConfig
+from streamline_core.frames import DATA
 from streamline_core.node import Node
 
 REOPEN_MS = 1000  # after a start that failed
@@ -31,6 +32,7 @@ class Machine:
         self.config = EdgeConfig.from_dict(self.given)
         seed = fleet.plan.seed
         self.disk = SimDisk(stream(seed, "disk %d" % number), fleet.time)
+        self.disk.latency_ms = self.disk_ms = fleet.plan.disks[index]
         self.disk.late_errors = stream(seed, "errors %d" % number).below(2) == 1
         self.disk.on_remove = self._removed
         if image is not None:
@@ -56,6 +58,7 @@ class Machine:
         if self.node is not None or self.retired or self.fleet.now_ms < self._start_at_ms:
             return
         self.boots += 1
+        self._paced = []  # (ms, bytes) of each DATA frame of the last second
         self.clock = SimClock(self.fleet, self.offset_ms, self._drift)
         node = Node(self.config, self.clock, self.disk, self._entropy, Codecs(NONE))
         try:
@@ -118,9 +121,13 @@ class Machine:
                 self.fleet.now_ms = max(self.fleet.now_ms, self.disk.due_ms)
                 self._complete()
             self.app.settle()
+            self.app.settle()  # what a fork has moved is looked for at its new place
         except PowerCut:
             self.lose_power(ms)
             return
+        well = self.disk.capacity is None and not self.disk.unreadable
+        if well and self.app.waiting and all([log.failure is None for log in self.node.logs()]):
+            self.fleet.violation("%s has stopped in order, and somebody still waits for the disk" % self.label)
         self.fleet.note("%s stops" % self.label)
         self.disk.kill()
         self._end(ms)
@@ -224,6 +231,26 @@ class Machine:
             frame = self.node.next_frame()
             if frame is None:
                 break
+            if frame[0] == DATA:
+                self._check_pace(frame)
+                self._check_limit(frame)
             self.carrier.up.send(frame)
             sent = True
         return sent
+
+    def _check_pace(self, frame):
+        """In any second no more DATA leaves than the limit allows, with what is saved up and a frame of debt."""
+        limit = self.config.sync.bandwidth_limit
+        now_ms = self.fleet.now_ms
+        self._paced = [row for row in self._paced if now_ms - row[0] < 1000] + [(now_ms, len(frame))]
+        sent = sum([row[1] for row in self._paced])
+        if limit and sent > limit + limit // 4 + 2 * self.config.frame_bytes_max:
+            self.fleet.violation("%s sends %d bytes in a second, %d are allowed" % (self.label, sent, limit))
+
+    def _check_limit(self, frame):
+        """What this stream has under way is what its receiver allows, and a batch more at the most."""
+        sender = self.node.link.session.outlet.senders[frame[9] | frame[10] << 8]
+        if sender.sent > sender.log.durable:
+            self.fleet.violation("%s has sent up to %d, durable is %d" % (self.label, sender.sent, sender.log.durable))
+        if sender._under_way_bytes > sender._limit + self.config.log.batch_bytes:
+            self.fleet.violation("%s has %d bytes under way, %d are allowed" % (self.label, sender._under_way_bytes, sender._limit))

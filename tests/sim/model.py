@@ -5,6 +5,7 @@ A record is known by its content. Must not know: how anything is stored or sent.
 """
 
 from bytes_on_disk import batches_anywhere
+from streamline_core.lineage import ENTRIES_MAX
 
 
 class Written:
@@ -94,7 +95,7 @@ class Model:
             where = content, offset, stream, told[0]
             self._fleet.violation("the hub stored %s at offset %d of %r, which was acknowledged as %s" % where)
         places = self._fleet.cloud.store.where[content]
-        if len(places) > 1 and content not in self.maybe_twice:
+        if len(places) > 1 and content not in self.maybe_twice and not self._memory_is_short(stream[0]):
             self._fleet.violation("the hub stored %s twice: %r" % (content, places))
 
     # The disks' side
@@ -167,6 +168,15 @@ class Model:
 
     def did(self, kind, name=""):
         return self.happened.get((kind, name), 0) > 0
+
+    def _memory_is_short(self, name):
+        """A lineage is 32 openings long: two sides with less in common than that may send all again rather than lose some of it."""
+        boots = sum([machine.boots for machine in self._fleet.machines if machine.name == name])
+        return boots > ENTRIES_MAX and (self.did("rollback") or self.disk_changed(name))
+
+    def may_forget(self, name):
+        """Whether a disk of this node may not know what it once acknowledged."""
+        return self.disk_changed(name) or self.did("rot", name) or self.did("rot slot", name)
 
     def disk_changed(self, name):
         """Whether several disks have held streams of this node."""

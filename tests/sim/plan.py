@@ -45,6 +45,7 @@ WORLDS = {"small": (1, 20, 24, FAULTS), "large": (4, 300, 200, FAULTS), "restles
 
 class Plan:
     """seed; world: one of WORLDS; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; hub: options;
+    disks: [ms that a sync may take];
     writes: [(ms, machine, kind, topic, records, bytes)]; faults: [(ms, kind, machine, duration ms, number)]."""
 
     def __init__(self, seed, world):
@@ -52,6 +53,7 @@ class Plan:
         self.world = world
         self.machines = []
         self.clocks = []
+        self.disks = []
         self.writes = []
         self.faults = []
         self.hub = {}
@@ -59,7 +61,7 @@ class Plan:
 
     def copy(self):
         twin = Plan(self.seed, self.world)
-        twin.machines, twin.clocks = list(self.machines), list(self.clocks)
+        twin.machines, twin.clocks, twin.disks = list(self.machines), list(self.clocks), list(self.disks)
         twin.writes, twin.faults = list(self.writes), list(self.faults)
         twin.hub, twin.duration_ms = self.hub, self.duration_ms
         return twin
@@ -100,6 +102,7 @@ def draw(seed, world="small"):
     plan.hub = _hub(random)
     for i in range(machines):
         plan.machines.append(_config(random, i))
+        plan.disks.append(_pick(random, (0, 3, 10, 40)))
         plan.clocks.append((_pick(random, (0, 0, 0, -3600000, 5000, None, None)), _pick(random, (0, 0, 0, 10, -10))))
     for _ in range(writes):
         plan.writes.append(_write(random, plan))
@@ -116,7 +119,7 @@ def _pick(random, choices):
 
 def _hub(random):
     return {
-        "credit_bytes": _pick(random, (65536, 1 << 20, 64 << 20)),
+        "credit_bytes": _pick(random, (8192, 65536, 64 << 20)),
         "store_ms": _pick(random, (0, 5, 50)),
         "frame_bytes_max": _pick(random, (65536, 65536, 65536, 700)),
     }
@@ -135,6 +138,7 @@ def _config(random, i):
             "batch_bytes": min(segment_bytes, frame_bytes_max - 128, _pick(random, (512, 896))),
             "commit_interval_ms": _pick(random, (0, 5, 20, 100)),
             "producers_max": _pick(random, (4, 64)),
+            "buffer_bytes": _pick(random, (2048, 16 << 20)),
         },
         "sync": {
             "retry": {"initial_ms": 200, "max_ms": _pick(random, (1000, 5000))},
@@ -156,7 +160,8 @@ def _write(random, plan):
     machine = random.below(len(plan.machines))
     topics = [row["topic"] for row in plan.machines[machine]["sync_topics"]] + plan.machines[machine].get("local_topics", [])
     kind = _pick(random, ("bare", "bare", "many", "full", "producer", "producer"))
-    return random.below(plan.duration_ms), machine, kind, _pick(random, topics), 1 + random.below(24), _pick(random, (8, 30, 120))
+    at_ms, topic, records = random.below(plan.duration_ms), _pick(random, topics), 1 + random.below(24)
+    return at_ms, machine, kind, topic, records, _pick(random, (8, 30, 30, 120, 120, 650))
 
 
 def _fault(random, plan, table):
