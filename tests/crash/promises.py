@@ -235,13 +235,11 @@ class Promises:
                 came_back[entry.producer] = max(entry.sequence, came_back.get(entry.producer, -1))
         for entry in self.entries:
             if entry.number not in seen:
-                if entry.status == MAYBE and entry.sequence < came_back.get(entry.producer, -1):
-                    told = self.name, entry.number, came_back[entry.producer]
-                    raise Violation("%s: record %d is gone, its producer finds %d stored and will not send it again" % told)
-                self._judge_missing(entry, views, entry.order < last_maybe)
+                self._judge_missing(entry, views, entry.order < last_maybe, came_back.get(entry.producer, -1))
         self._settle(views, seen)
 
-    def _judge_missing(self, entry, views, something_later_came_back):
+    def _judge_missing(self, entry, views, something_later_came_back, sequence_back):
+        """sequence_back: the last one of its producer that came back."""
         cause, place = None, None
         for view in views:
             for at in entry.places:
@@ -255,6 +253,9 @@ class Promises:
             raise Violation("%s: acknowledged record %d of %s is missing: %s" % (self.name, entry.number, entry.places, cause))
         if cause == EVICTED and entry.evicted:
             return  # it came back, and its segment was given back at once
+        if entry.status == MAYBE and entry.sequence < sequence_back:
+            told = self.name, entry.number, sequence_back, cause
+            raise Violation("%s: record %d is gone, its producer finds %d stored and will not send it again (%s)" % told)
         if entry.status == MAYBE and something_later_came_back and cause not in TORN:
             raise Violation("%s: record %d of %s is a hole (%s) below what came back" % (self.name, entry.number, entry.places, cause))
 

@@ -89,6 +89,7 @@ MUTATIONS = (
         "the good slot is overwritten", "slots.py", 'name = "%s.%d" % (self._name, generation % 2)', 'name = "%s.0" % self._name', DURABLE
     ),
     Mutation("the older slot is believed", "slots.py", "if self._generation <= generation < GENERATION_MAX:", "if best is None:", DURABLE),
+    Mutation("a slot that was only loaded counts as durable", "slots.py", "self._loaded = name", "pass", DURABLE),
     Mutation("a torn slot is believed", "slots.py", " or binascii.crc32(memoryview(buf)[4:]) != crc", "", DURABLE),
     Mutation("after a failed save the good slot is next", "slots.py", "self._generation -= 1", "pass", DURABLE),
     Mutation(
@@ -185,6 +186,7 @@ MUTATIONS = (
         "`reject` evicts what is owed", "node.py", 'if owed and self.config.resources.eviction_policy == "reject":', "if False:", SILENT
     ),
     Mutation("the cap on storage is forgotten", "node.py", "        if cap:\n", "        if False:\n", BOUNDED),
+    Mutation("the cap on storage is looked at once a turn", "log.py", "self.limits.budget.left -= size", "pass", BOUNDED),
     Mutation("the queue's room is not counted down", "node.py", "self._queue_room -= n", "pass", BOUNDED),
     # Producers
     Mutation(
@@ -207,13 +209,13 @@ MUTATIONS = (
     Mutation("a parting is ignored", "sender.py", "            if at is not None:", "            if False:", FORK),
     Mutation("a parting is taken too late", "lineage.py", "return min(end, ends[term])", "return max(end, ends[term])", FORK),
     Mutation("a hub that is ahead is not noticed", "lineage.py", "if their_next <= my_next and last and", "if last and", FORK),
-    Mutation("the seal comes before its successor is durable", "partition.py", "if successor.is_synced(fork_.end):", "if True:", DURABLE),
+    Mutation("the seal comes before its successor is durable", "partition.py", " and successor.is_synced(fork_.end):", ":", DURABLE),
     Mutation("a successor is shown before the seal is durable", "partition.py", "successor.held = True", "successor.held = False", UNSEEN),
     Mutation(
         "what was moved goes before the seal is durable",
         "partition.py",
-        "if log.state.slots.durable_version < fork_.version:",
-        "if False:",
+        " or log.state.slots.durable_version < fork_.version:",
+        ":",
         DURABLE,
     ),
     Mutation(
@@ -231,6 +233,8 @@ MUTATIONS = (
         SILENT,
     ),
     # Sender
+    Mutation("after a hole the whole window goes again", "sender.py", "self._pieces_max = PIECES_AFTER_REWIND", "pass", ARRIVES),
+    Mutation("a HAVE never says more of its lineage", "sender.py", "if last < 0 or self.log.sealed", "if True or self.log.sealed", ARRIVES),
     Mutation("a rewind is ignored", "sender.py", " or (resend and have_echo > self._rewound_at and self.sent > next_)", "", ARRIVES),
     Mutation("the receiver's limit is ignored", "sender.py", "return self._under_way_bytes < self._limit", "return True", BOUNDED),
     Mutation("what was sent counts as delivered", "sender.py", "state.acked = next_\n", "state.acked = max(next_, self.sent)\n", CONFIRMED),
@@ -241,12 +245,16 @@ MUTATIONS = (
     Mutation(
         "a hole is accepted",
         "receiver.py",
-        "if first > ahead.next or self._parted:\n            self._lost_something()",
-        "ahead.next = max(first, ahead.next)\n        if self._parted:\n            self._lost_something()",
+        "if first > ahead.next or first >= self._common_end or self._parted:",
+        "ahead.next = max(first, ahead.next)\n        if first >= self._common_end or self._parted:",
         SILENT,
     ),
     Mutation(
-        "a gap ahead of its turn is accepted", "receiver.py", "if first > self.ahead.next or self._parted or", "if self._parted or", SILENT
+        "a gap ahead of its turn is accepted",
+        "receiver.py",
+        "if first > self.ahead.next or next_ > self._common_end",
+        "if next_ > self._common_end",
+        SILENT,
     ),
     Mutation(
         "a repeat is accepted",
@@ -263,13 +271,31 @@ MUTATIONS = (
         CONFIRMED,
     ),
     Mutation(
-        "what is on its way to the store is confirmed", "receiver.py", "applied = self.applied\n", "applied = self.ahead\n", CONFIRMED
+        "what is on its way to the store is confirmed",
+        "receiver.py",
+        "resend, applied = self._missing, self.applied",
+        "resend, applied = self._missing, self.ahead",
+        CONFIRMED,
+    ),
+    Mutation(
+        "what lies above the common end is taken",
+        "receiver.py",
+        "self._common_end = min(self._common_end, next_)",
+        "pass",
+        SILENT,
+    ),
+    Mutation(
+        "a HAVE that does not say where it stands is believed",
+        "receiver.py",
+        "return mine != UNKNOWN_TERM and not sealed",
+        "return False",
+        FORK,
     ),
     Mutation(
         "a sender that has parted is heard",
         "receiver.py",
-        "return mine != theirs and UNKNOWN_TERM not in (mine, theirs)",
-        "return False",
+        "return mine != theirs\n",
+        "return False\n",
         FORK,
     ),
     Mutation(
@@ -333,6 +359,7 @@ MUTATIONS = (
     Mutation(
         "what is granted exceeds the pool", "credit.py", "n = max(0, min(wanted, self.total - self.granted))", "n = max(0, wanted)", BOUNDED
     ),
+    Mutation("splinters of credit are granted", "credit.py", "        if n < least:\n            n = 0\n", "", REST),
     Mutation("credit leaks", "credit.py", "self._pool.give(self.size)\n        self.size = 0", "self.size = 0", ARRIVES),
     Mutation(
         "idle credit is never given back",
