@@ -7,15 +7,13 @@ greeting. Knows nothing of MQTT or SQL.
 
 from . import VERSION, frames
 from .backoff import jitter
-from .credit import WINDOW_BYTES_MIN, CreditPool
 from .errors import ProtocolError, UsageError
 from .frames import ERROR, HELLO
 from .hub_node import SWAP_MS, SWAPS_MAX, NodeAtHub
-from .receiver import StreamReceiver
-from .session import HUB, NOT_A_DEFINITION, OPEN, UNKNOWN_SESSION, Identity, Session
-from .store_ops import ChunkReceived, NodeSeen, StreamState, TopicDefined
-from .stream import EPOCH_MAX, StreamId, check_node_id, check_topic
-from .topic import definition_from_wire
+from .hub_streams import IDLE_MS, HubStreams, StreamRefused
+from .session import HUB, OPEN, UNKNOWN_SESSION, Identity, Session
+from .store_ops import ChunkReceived, NodeSeen
+from .stream import check_node_id, check_topic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from .codec import Codecs
     from .frames import Frame
     from .ports import Clock, Entropy, Store
+    from .receiver import StreamReceiver
     from .sender import Parting, StreamSender
     from .store_ops import Op
     from .topic import TopicDefinition
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 COMMIT_BYTES_MAX = 8 << 20  # of one transaction, so that a slow disk still confirms in steps
 COMMIT_RETRY_MS = 1000
 ERROR_INTERVAL_MS = 1000  # at most one ERROR to a node in that time
-IDLE_MS = 10000  # after which a stream's credit goes back to the pool
 SHORT_MS = 200  # how often those who have nothing to send are looked for, while others get no credit
 RESTART_AWAY_MS = 1000
 VERSION_REFUSED = "version"
@@ -39,8 +37,6 @@ VERSION_AWAY_MS = 60000
 OPS_MAX = 65536  # waiting for the store; beyond it frames are dropped, and their senders come again
 NOTICES_MAX = 100
 HANDLE_MAX = 0xFFFF  # as DATA names it
-STREAMS_PER_NODE_MAX = 4096  # in mind at once; each is some hundred bytes
-RETRY_AWAY_MS = 60000
 
 
 class HubConfig:
@@ -76,9 +72,7 @@ class Hub:
         self._entropy = entropy
         self._store = store
         self._codecs = codecs
-        self._pool = CreditPool(config.credit_bytes)
-        self._receivers: "dict[tuple[str, str, int, int], StreamReceiver]" = {}
-        self._topics: "dict[str, TopicDefinition]" = {}
+        self.streams = HubStreams(store, config.credit_bytes, config.topics)
         self._ops: "list[Op]" = []
         self._committing: "list[Op]" = []
         self._ticket = 0
@@ -237,77 +231,15 @@ class Hub:
         if peer is None or origin != peer.node_id:
             session.error("origin", "%s may offer only what it wrote itself, not streams of %r" % (session.me.node_id, origin), 0, handle)
             return None
-        if epoch > EPOCH_MAX:
-            raise ProtocolError("a HAVE with epoch %d, which is no number of 32 bits" % epoch)
-        why = self._define(topic, partition, definition)
-        if why is not None:
-            session.error(NOT_A_DEFINITION, "topic %r: %s" % (topic, why), 0, handle)
-            return None
-        stream = StreamId(origin, topic, partition, epoch)
-        if stream.key() not in self._receivers and not self._has_room(origin):
-            text = "%s offers more than %d streams" % (origin, STREAMS_PER_NODE_MAX)
-            session.error("streams", text + ": a node that is wiped again and again fills up its name", RETRY_AWAY_MS, handle)
-            return None
-        self._close_others(stream, held)
-        return self._receiver(stream)
-
-    def _has_room(self, origin: str) -> bool:
-        """Whether another stream of a node may be kept in mind; forgets those that no session offers and that owe the store nothing."""
-        streams = self._node(origin).streams
-        if len(streams) >= STREAMS_PER_NODE_MAX:
-            for key in [key for key in streams if streams[key].handle < 0 and streams[key].settled]:
-                del streams[key], self._receivers[key]
-        return len(streams) < STREAMS_PER_NODE_MAX
-
-    def _define(self, topic: str, partition: int, wire: object) -> "str | None":
-        """Take up or compare a topic's definition; returns why it is refused, or None."""
         try:
-            check_topic(topic)
-            theirs = definition_from_wire(wire)
-        except (UsageError, ProtocolError) as error:
-            return str(error)
-        if partition >= theirs.partitions:
-            return "partition %d of %d" % (partition, theirs.partitions)
-        if theirs.kind != "log" or theirs.direction != "edge_to_cloud":
-            return "this hub takes logs from edge to cloud, not %s, %s" % (theirs.kind, theirs.direction)
-        mine = self._topics.get(topic)
-        if mine is None and self.config.topics is not None:
-            mine = self.config.topics.get(topic)
-            if mine is None:
-                return "this hub does not take it; it takes: %s" % ", ".join(sorted(self.config.topics))
-        if mine is None:
-            known = self._store.load_topic(topic)
-            if known is None:
-                self._add([TopicDefined(topic, theirs.to_wire())])
-                mine = theirs
-            else:
-                mine = definition_from_wire(known)
-        self._topics[topic] = mine
-        return mine.difference(theirs)
-
-    def _receiver(self, stream: StreamId) -> StreamReceiver:
-        receiver = self._receivers.get(stream.key())
-        if receiver is None:
-            state = self._store.load_stream(stream)
-            receiver = StreamReceiver(stream, state or StreamState(), self._pool)
-            self._receivers[stream.key()] = self._node(stream.origin).streams[stream.key()] = receiver
+            receiver, ops = self.streams.offered(origin, topic, partition, epoch, definition, held)
+        except StreamRefused as error:
+            session.error(error.code, str(error), error.away_ms, handle)
+            return None
+        self._add(ops)
         return receiver
 
-    def _close_others(self, stream: StreamId, held: "Any") -> None:
-        """Epochs of this (topic, partition) that their origin no longer holds owe nothing any more: what was pending is lost."""
-        if not isinstance(held, list):
-            return  # a carrier does not know
-        known = set(self._store.load_epochs(stream.origin, stream.topic, stream.partition))
-        for key in self._node(stream.origin).streams:
-            if key[:3] == (stream.origin, stream.topic, stream.partition):
-                known.add(key[3])
-        for epoch in sorted(known):
-            if epoch != stream.epoch and epoch not in held:
-                op = self._receiver(StreamId(stream.origin, stream.topic, stream.partition, epoch)).close()
-                if op is not None:
-                    self._add([op])
-
-    def arrived(self, session: Session, receiver: StreamReceiver, ops: "list[Op]") -> None:
+    def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
         self._add(ops)
 
     # Commits
@@ -342,24 +274,20 @@ class Hub:
         self.counters["commits"] += 1
         for op in ops:
             stream = getattr(op, "stream", None)
-            receiver = self._receivers.get(stream.key()) if stream is not None else None
+            receiver = self.streams.get(stream) if stream is not None else None
             if receiver is not None:
                 receiver.committed(op)
-                node = self.nodes.get(receiver.stream.origin)
-                if node is not None and node.current is not None:
-                    node.current.want(receiver)
-                    self._wants_to_send(node.node)
+                self._want(receiver)
 
     def _forget(self) -> None:
         """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers
         is worth nothing, so every node greets again and the store says where they stand."""
         self._ops = []
-        self._receivers = {}
+        self.streams.forget()
         for node in self.nodes.values():
             if node.current is not None:
                 self._release(node.current)
             node.current = node.candidate = None
-            node.streams = {}
 
     def tick(self) -> int:
         """Do what is due. Returns when to come again (monotonic ms), -1 for never."""
@@ -370,30 +298,21 @@ class Hub:
                 self._commit()
             else:
                 waiting.append(self._retry_at_ms)
-        interval_ms = SHORT_MS if self._pool.short else IDLE_MS
-        if now_ms - self._swept_ms >= interval_ms:
+        pool = self.streams.pool
+        if now_ms - self._swept_ms >= (SHORT_MS if pool.short else IDLE_MS):
             self._swept_ms = now_ms
-            self._sweep(now_ms)
-        if self._pool.granted:
-            waiting.append(self._swept_ms + (SHORT_MS if self._pool.short else IDLE_MS))
+            for receiver in self.streams.sweep(now_ms):
+                self._want(receiver)
+        if pool.granted:
+            waiting.append(self._swept_ms + (SHORT_MS if pool.short else IDLE_MS))
         return min(waiting) if waiting else -1
 
-    def _sweep(self, now_ms: int) -> None:
-        """Credit that nobody uses goes back to the pool, at once if somebody got none; and who got none is asked again."""
-        short, self._pool.short = self._pool.short, False
-        starved = []
-        for key in sorted(self._receivers):
-            receiver = self._receivers[key]
-            if receiver.window.size:
-                if receiver.settled and (now_ms - receiver.last_data_ms >= IDLE_MS or (short and not receiver.pending)):
-                    receiver.window.close()
-            elif short and receiver.pending:
-                starved.append(receiver)
-        for receiver in starved[: (self._pool.total - self._pool.granted) // WINDOW_BYTES_MIN]:
-            node = self.nodes.get(receiver.stream.origin)
-            if node is not None and node.current is not None:
-                node.current.want(receiver)
-                self._wants_to_send(node.node)
+    def _want(self, receiver: "StreamReceiver") -> None:
+        """Its sender is told where it stands."""
+        node = self.nodes.get(receiver.stream.origin)
+        if node is not None and node.current is not None:
+            node.current.want(receiver)
+            self._wants_to_send(node.node)
 
     def status(self) -> "dict[str, Any]":
         """JSON-able: counters, credit, and for each node its session, its storage id and whether two devices seem to share its name."""
@@ -411,4 +330,5 @@ class Hub:
                     "why_refused": node.why_refused,
                 }
             )
-        return {"counters": dict(self.counters), "credit_granted": self._pool.granted, "credit_total": self._pool.total, "nodes": nodes}
+        pool = self.streams.pool
+        return {"counters": dict(self.counters), "credit_granted": pool.granted, "credit_total": pool.total, "nodes": nodes}

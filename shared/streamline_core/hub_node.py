@@ -5,7 +5,6 @@ Rule: state only; the hub decides. Knows nothing of the store or of the carrier.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .receiver import StreamReceiver
     from .session import Session
 
 SWAPS_MAX = 3  # changes of a node's storage id within SWAP_MS that look like two devices under one name
@@ -22,7 +21,6 @@ class NodeAtHub:
         self.online: "bool | None" = None
         self.storage_id = b""
         self.swaps_ms: "list[int]" = []
-        self.streams: "dict[tuple[str, str, int, int], StreamReceiver]" = {}  # those of its streams that are kept in mind
         self.error_at_ms = -1
         self.refused_frames = 0
         self.last_seen_ms = -1

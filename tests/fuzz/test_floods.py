@@ -16,7 +16,7 @@ from fuzz.session_targets import HubBench, LinkBench, check_good_hub, check_good
 from streamline_core import frames
 from streamline_core.errors import ProtocolError
 from streamline_core.frames import BYE, ERROR, HAVE, WANT, WELCOME
-from streamline_core.hub import STREAMS_PER_NODE_MAX
+from streamline_core.hub_streams import STREAMS_PER_NODE_MAX
 from streamline_core.mqtt import MqttClient
 from streamline_core.session import session_id
 
@@ -151,7 +151,7 @@ def test_streams_without_end() -> None:
             session = bench.greet(NODE, b"%08d" % i)
         bench.hub.receive(NODE, have(session, i + 1, TOPIC, NODE, 1 + i * ROWS, i % 50 * ROWS))
         bench.turn()
-        assert len(bench.hub.nodes[NODE].streams) <= STREAMS_PER_NODE_MAX
+        assert len(bench.hub.streams.receivers) <= STREAMS_PER_NODE_MAX
     check_good_session(bench)
 
 

@@ -354,7 +354,7 @@ MUTATIONS = (
     Mutation("a retry waits without jitter", "backoff.py", "return jitter(self._entropy, bound_ms)", "return bound_ms", HERD),
     Mutation("a retry never waits longer", "backoff.py", "min(self._max_ms, bound_ms * 2)", "bound_ms", HERD),
     # Hub, credit
-    Mutation("an epoch that is gone is never closed", "hub.py", "self._close_others(stream, held)", "pass", SILENT),
+    Mutation("an epoch that is gone is never closed", "hub_streams.py", "ops = ops + self._close_others(stream, held)", "pass", SILENT),
     Mutation("a commit that failed is forgotten", "hub.py", "self._ops = ops + self._ops", "pass", ARRIVES),
     Mutation(
         "what is granted exceeds the pool", "credit.py", "n = max(0, min(wanted, self.total - self.granted))", "n = max(0, wanted)", BOUNDED
@@ -363,7 +363,7 @@ MUTATIONS = (
     Mutation("credit leaks", "credit.py", "self._pool.give(self.size)\n        self.size = 0", "self.size = 0", ARRIVES),
     Mutation(
         "idle credit is never given back",
-        "hub.py",
+        "hub_streams.py",
         "(short and not receiver.pending)):\n                    receiver.window.close()",
         "(short and not receiver.pending)):\n                    pass",
         ARRIVES,

@@ -120,7 +120,7 @@ def limits(fleet):
         status = fleet.cloud.hub.status()
         if status["credit_granted"] > status["credit_total"]:
             fleet.violation("credit %d of %d" % (status["credit_granted"], status["credit_total"]))
-        under_way = sum([receiver.under_way_bytes for receiver in fleet.cloud.hub._receivers.values()])
+        under_way = sum([receiver.under_way_bytes for receiver in fleet.cloud.hub.streams.receivers.values()])
         if under_way > 2 * status["credit_total"]:  # twice: credit goes back to the pool when a session ends, what it let in stays
             fleet.violation("%d bytes wait for the hub's store, %d were granted" % (under_way, status["credit_total"]))
 

@@ -32,10 +32,10 @@ def test_the_pool_holds_whatever_the_windows_do():
 
 def test_who_has_nothing_to_send_gives_his_credit_at_once_to_who_starves():
     world = World()
-    world.hub._pool.total = 2 * WINDOW_BYTES_MIN
+    world.hub.streams.pool.total = 2 * WINDOW_BYTES_MIN
     for name in ("e1", "e2"):
         produce(world.edge(name).connect(), 5)
     world.run_until(world.drained)
-    assert world.hub._pool.granted == world.hub._pool.total
+    assert world.hub.streams.pool.granted == world.hub.streams.pool.total
     produce(world.edge("e3").connect(), 500)
     world.run_until(world.drained, 1000)
