@@ -63,7 +63,7 @@ def put_varint(out: bytearray, n: int) -> None:
     out.append(n)
 
 
-def _get_varint(data: "Buffer", at: int, end: int) -> "tuple[int, int]":
+def get_varint(data: "Buffer", at: int, end: int) -> "tuple[int, int]":
     n = shift = 0
     while True:
         if at >= end or shift > 56:
@@ -77,7 +77,7 @@ def _get_varint(data: "Buffer", at: int, end: int) -> "tuple[int, int]":
 
 
 def _get_bytes(data: "Buffer", at: int, end: int) -> "tuple[bytes, int]":
-    n, at = _get_varint(data, at, end)
+    n, at = get_varint(data, at, end)
     if n > end - at:
         raise CorruptRecord("a field runs out of its batch")
     return bytes(memoryview(data)[at : at + n]), at + n
@@ -145,8 +145,8 @@ def read_records(
         if at >= end or data[at] & ~_KNOWN:
             raise CorruptRecord("no record where the batch at offset %d promises one" % base)
         flags = data[at]
-        skipped, at = _get_varint(data, at + 1, end)
-        delay_ms, at = _get_varint(data, at, end)
+        skipped, at = get_varint(data, at + 1, end)
+        delay_ms, at = get_varint(data, at, end)
         offset += skipped
         if offset >= base + span or delay_ms >= _TIMESTAMP_BOUND_MS:
             raise CorruptRecord("a record of the batch at offset %d lies beyond it" % base)
@@ -156,7 +156,7 @@ def read_records(
         if flags & _KEY:
             key, at = _get_bytes(data, at, end)
         if flags & _TIMESTAMP:
-            n, at = _get_varint(data, at, end)
+            n, at = get_varint(data, at, end)
             timestamp_ms = (hlc >> 16) + (-(n >> 1) - 1 if n & 1 else n >> 1)
             if not -_TIMESTAMP_BOUND_MS < timestamp_ms < _TIMESTAMP_BOUND_MS:
                 raise CorruptRecord("a record of the batch at offset %d has a timestamp of %d ms" % (base, timestamp_ms))
@@ -174,7 +174,7 @@ def read_records(
 
 
 def _get_headers(data: "Buffer", at: int, end: int) -> "tuple[Sequence[tuple[str, bytes]], int]":
-    n, at = _get_varint(data, at, end)
+    n, at = get_varint(data, at, end)
     if not 0 < n <= HEADERS_MAX:
         raise CorruptRecord("a record with %d headers; at most %d are allowed" % (n, HEADERS_MAX))
     pairs = []

@@ -18,6 +18,7 @@ from streamline_core.batch import Header, batches, body_is_whole, dense_lengths,
 from streamline_core.errors import CorruptRecord
 from streamline_core.record import Record, encode_record, read_records
 from streamline_core.recut import recut
+from streamline_core.version import WRITERS_MAX, pack_context, parse_context
 from streamline_host.codecs import codecs
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
@@ -191,7 +192,21 @@ def chunk_seeds() -> list[bytes]:
 
 
 CODECS = codecs("zstd")
+def run_context(data: bytes) -> None:
+    """The extension of a record that is a version: what its writer had seen."""
+    found = attempt(CorruptRecord, parse_context, data)
+    if found is not REFUSED:
+        side, context = found
+        assert len(context) <= WRITERS_MAX and parse_context(pack_context(side, context)) == (side, context)
+
+
+def context_seeds() -> list[bytes]:
+    few = {("edge-1", 0xFFFFFFFF): 1 << 40, ("cloud", 7): 1}
+    return [pack_context("edge", {}), pack_context("cloud", few), pack_context("edge", {("n%d" % i, i): i + 1 for i in range(WRITERS_MAX)})]
+
+
 TARGETS = (
+    Target("context", run_context, context_seeds, "parse_context: what the writer of a version had seen"),
     Target("batch", run_batch, golden_batches, "parse_header, batches, dense_lengths, records, recut on raw bytes"),
     Target("sealedbatch", run_sealed_batch, sealed_batch_seeds, "the same behind right checksums"),
     Target("record", run_record, record_seeds, "read_records on any body, count and span"),

@@ -19,6 +19,7 @@ from streamline_core.mqtt import MqttClient
 from streamline_core.record import read_records
 from streamline_core.segments import segment_name
 from streamline_core.slots import Slots
+from streamline_core.version import parse_context
 
 if MICROPYTHON:
     from streamline_core.codec import DeviceDeflateCodec as DeflateCodec
@@ -122,7 +123,13 @@ def of_inflate(data):
     return shown(DeflateCodec().decompress(data[2:], data[0] | data[1] << 8 if len(data) > 1 else 0))
 
 
+def of_context(data):
+    side, context = parse_context(data)
+    return shown((side, [(origin, epoch, context[origin, epoch]) for origin, epoch in sorted(context)]))
+
+
 OUTCOMES = {
+    "context": of_context,
     "cbor": of_cbor,
     "frame": of_frame,
     "header": of_header,
