@@ -22,6 +22,7 @@ REST = "at rest no frame leaves"
 STAMPS = "a stamp is larger than all before it"
 HERD = "a fleet that reconnects does not come back as one"
 SESSION = "a frame of an earlier session changes nothing"
+AGREE = "replicas that have heard the same show the same, by the rule that was chosen"
 
 
 class Mutation(NamedTuple):
@@ -380,4 +381,41 @@ MUTATIONS = (
     ),
     Mutation("the clock goes back", "hlc.py", "max(wall << 16, self._last + 1)", "wall << 16", STAMPS),
     Mutation("a restart forgets the last stamp", "recovery.py", "log.clock.resume(header.hlc)\n            if whole:", "if whole:", STAMPS),
+    # Versions and conflicts
+    Mutation(
+        "a clock supersedes what was not seen",
+        "version.py",
+        "(other.origin, other.epoch), 0) > other.offset",
+        "(other.origin, other.epoch), 0) > other.offset or one.hlc > other.hlc",
+        SILENT,
+    ),
+    Mutation(
+        "what was just seen still stands",
+        "version.py",
+        "context[own] = max(version.offset + 1,",
+        "context[own] = max(version.offset,",
+        AGREE,
+    ),
+    Mutation(
+        "who has seen most is forgotten first",
+        "version.py",
+        "(latest.get(writer, -1), writer)",
+        "(-latest.get(writer, -1), writer)",
+        AGREE,
+    ),
+    Mutation("a clock that was not set wins", "version.py", "return self.trusted, self.hlc,", "return not self.trusted, self.hlc,", AGREE),
+    Mutation(
+        "the first write is the last one",
+        "conflict.py",
+        "winner = min(siblings, key=_earliness)",
+        "winner = max(siblings, key=_earliness)",
+        AGREE,
+    ),
+    Mutation(
+        "a merge that fails shows one of them",
+        "conflict.py",
+        '_all_of(siblings, "custom_merge failed',
+        '_all_of(siblings[-1:], "custom_merge failed',
+        SILENT,
+    ),
 )
