@@ -64,6 +64,10 @@ class StreamReceiver:
         self._parted = self._contradicts(next_, lineage, sealed)
         self._compare(next_, lineage)
         self._behind = next_ < ahead.produced or self._common_end < OFFSET_MAX
+        if self._behind and not self._parted and not sealed and ahead.closed and next_ > ahead.next:
+            # Another device under this name has ended the epoch: what this one still holds of it is taken all the same.
+            ahead.closed = False
+            return StreamChanged(self.stream, ahead.copy())
         if self._parted or self._behind:
             # Perhaps a disk that does not hold what was offered before: its sender learns that from our WANT, and forks.
             return self.close() if sealed and next_ <= ahead.next < ahead.produced else None

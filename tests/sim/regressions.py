@@ -20,6 +20,7 @@ SEEDS = (
     ("large", 50132, "a fork with nothing to move waited for a call that nobody had reason to make"),
     ("large", 224, "produce_many on a nearly full disk: more batches were needed than had been reckoned with"),
     ("large", 50111, "splinters of credit: a frame was sent and dropped, as fast as the link went"),
+    ("large", 60118, "a clone that had forked ended an epoch of which the other device still held something"),
     ("large", 116, "a storage limit was looked at once a turn only"),
     ("small", 969, "a hub whose store refused commits mixed the records of two openings of a log"),
     ("small", 1041, "a WANT that was lost after the hub had been rolled back was never asked for again"),

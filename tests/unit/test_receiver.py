@@ -172,6 +172,17 @@ def test_a_sender_that_parted_is_not_asked_to_send_again_before_the_store_knows_
     assert receiver.want_row()[4:] == (True, [(7, 0)], 5)
 
 
+def test_what_another_device_has_ended_is_taken_from_one_that_still_holds_it():
+    receiver = make()
+    data(receiver, 0, pack_batch(0, [b"a", b"b"]))
+    receiver.on_have(9, 0, ((7, 0),), False)
+    receiver.begin(1)
+    assert receiver.on_have(2, 0, ((7, 0),), True).state.closed  # a clone that has forked
+    receiver.begin(2)
+    assert not receiver.on_have(6, 0, ((7, 0),), False).state.closed  # the first one, whose disk has lost its end
+    assert data(receiver, 2, pack_batch(2, [b"c"])) and receiver.want_row()[1] == 0
+
+
 def test_a_have_that_its_own_data_has_overtaken_holds_nothing_up():
     receiver = make()
     receiver.on_have(2, 0, ((7, 0),), False)
