@@ -7,7 +7,6 @@ refused by the field that differs. What the store has to note comes back as ops.
 from .credit import WINDOW_BYTES_MIN, CreditPool
 from .errors import ProtocolError, StreamlineError, UsageError
 from .receiver import StreamReceiver
-from .session import NOT_A_DEFINITION
 from .store_ops import StreamState, TopicDefined
 from .stream import EPOCH_MAX, StreamId, check_topic
 from .topic import definition_from_wire
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 IDLE_MS = 10000  # after which a stream's credit goes back to the pool
 STREAMS_PER_NODE_MAX = 4096  # in mind at once; each is some hundred bytes
+NOT_A_DEFINITION = "definition"
 TOO_MANY = "streams"
 RETRY_AWAY_MS = 60000
 

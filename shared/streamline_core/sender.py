@@ -121,7 +121,7 @@ class StreamSender:
         return term_at(self.log.state.lineage, last) != UNKNOWN_TERM
 
     def lineage(self) -> "Sequence[tuple[int, int]]":
-        """What a HAVE says of the log's lineage: the last openings, and the one that wrote where the receiver's memory ends."""
+        """For the HAVE that goes out now: the log's last openings, and the one that wrote where the receiver's memory ends."""
         self._said = excerpt(self.log.state.lineage, max(0, self._their_end - 1), LINEAGE_SENT)
         return self._said
 

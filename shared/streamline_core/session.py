@@ -60,7 +60,6 @@ TABLE = {
 }
 
 UNKNOWN_SESSION = "unknown session"
-NOT_A_DEFINITION = "definition"
 WANT_ROWS_MAX = 32
 OUTBOX_MAX = 64  # frames that wait for the carrier; a peer that makes more of them and reads none gets no more
 HAVE_INTERVAL_MS = 1000
