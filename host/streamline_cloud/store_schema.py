@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamline_core.errors import UsageError
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x534C4544  # "SLED"
 BUSY_TIMEOUT_MS = 5000
 PAGE_BYTES = 16384
@@ -39,6 +39,7 @@ CREATE TABLE streams (
 CREATE TABLE heads (
     topic_id INTEGER NOT NULL, partition INTEGER NOT NULL,
     next INTEGER NOT NULL,                -- the next cloud offset
+    lineage TEXT NOT NULL DEFAULT '[]',   -- JSON [[term of the hub's opening, first cloud offset that it gave out], …]
     PRIMARY KEY (topic_id, partition)
 ) WITHOUT ROWID;
 CREATE TABLE chunks (
@@ -59,6 +60,24 @@ CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL,
     why TEXT NOT NULL, arrived_ms INTEGER NOT NULL, data BLOB NOT NULL
 );
+"""
+DDL_2 = """
+CREATE TABLE versions (                   -- of keyed topics: what stands
+    id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, partition INTEGER NOT NULL,
+    cloud_offset INTEGER NOT NULL, key BLOB NOT NULL,
+    origin TEXT NOT NULL, epoch INTEGER NOT NULL, offset INTEGER NOT NULL,  -- its dot
+    deleted INTEGER NOT NULL, demoted INTEGER NOT NULL,
+    extension BLOB NOT NULL,              -- whose it is, and what its writer had seen
+    record BLOB NOT NULL                  -- as a feed sends it
+);
+CREATE UNIQUE INDEX versions_by_cloud_offset ON versions (topic_id, partition, cloud_offset);
+CREATE INDEX versions_by_key ON versions (topic_id, partition, key);
+CREATE UNIQUE INDEX versions_by_dot ON versions (topic_id, partition, origin, epoch, offset);
+CREATE TABLE cursors (                    -- how far a node durably has a feed
+    node TEXT NOT NULL, topic_id INTEGER NOT NULL, partition INTEGER NOT NULL,
+    next INTEGER NOT NULL, changed_ms INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, partition, node)
+) WITHOUT ROWID;
 """
 
 
@@ -82,12 +101,16 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         raise UsageError("store %s: cannot be opened: %s" % (path, error))
     try:
         db.execute("PRAGMA busy_timeout = %d" % BUSY_TIMEOUT_MS)
-        if check_version(db, path) == 0:
+        version = check_version(db, path)
+        if version == 0:
             db.execute("PRAGMA page_size = %d" % PAGE_BYTES)
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(
-                "BEGIN IMMEDIATE;%sPRAGMA application_id = %d;PRAGMA user_version = %d;COMMIT;" % (DDL, APPLICATION_ID, VERSION)
+                "BEGIN IMMEDIATE;%s%sPRAGMA application_id = %d;PRAGMA user_version = %d;COMMIT;" % (DDL, DDL_2, APPLICATION_ID, VERSION)
             )
+        elif version == 1:
+            lineage = "ALTER TABLE heads ADD COLUMN lineage TEXT NOT NULL DEFAULT '[]';"
+            db.executescript("BEGIN IMMEDIATE;%s%sPRAGMA user_version = %d;COMMIT;" % (lineage, DDL_2, VERSION))
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA wal_autocheckpoint = %d" % ((16 << 20) // PAGE_BYTES))

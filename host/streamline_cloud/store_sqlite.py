@@ -24,12 +24,18 @@ from streamline_core.errors import StorageFull, UsageError
 from streamline_core.store_ops import (
     BatchQuarantined,
     ChunkReceived,
+    FeedChunk,
+    FeedConfirmed,
+    FeedVersion,
     GapReceived,
+    HubOpened,
     NodeSeen,
     Op,
     StreamChanged,
     StreamState,
     TopicDefined,
+    VersionRefused,
+    VersionStands,
 )
 from streamline_core.stream import StreamId
 
@@ -107,6 +113,44 @@ class SqliteStore:
         row = self._loads.execute("SELECT storage_id FROM nodes WHERE node = ?", (node,)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def load_head(self, topic: str, partition: int) -> tuple[int, list[tuple[int, int]]]:
+        row = self._loads.execute(
+            "SELECT next, lineage FROM heads h JOIN topics t ON t.id = h.topic_id WHERE t.name = ? AND partition = ?", (topic, partition)
+        ).fetchone()
+        return (0, []) if row is None else (row[0], [(term, first) for term, first in json.loads(row[1])])
+
+    def load_chunk(self, topic: str, partition: int, offset: int) -> FeedChunk | None:
+        row = self._loads.execute(
+            "SELECT cloud_offset, count, first, c.next, origin, epoch, codec, raw_bytes, data FROM chunks c"
+            " JOIN topics t ON t.id = c.topic_id JOIN streams s ON s.id = c.stream_id"
+            " WHERE t.name = ? AND c.partition = ? AND c.count > 0 AND c.cloud_offset <= ? ORDER BY c.cloud_offset DESC LIMIT 1",
+            (topic, partition, offset),
+        ).fetchone()
+        return None if row is None or offset >= row[0] + row[1] else FeedChunk(*row)
+
+    def load_versions(self, topic: str, partition: int, offset: int, end: int, count_max: int) -> Sequence[FeedVersion]:
+        rows = self._loads.execute(
+            "SELECT cloud_offset, key, origin, epoch, offset, demoted, record FROM versions"
+            " WHERE topic_id = (SELECT id FROM topics WHERE name = ?)"
+            " AND partition = ? AND cloud_offset >= ? AND cloud_offset < ? ORDER BY cloud_offset LIMIT ?",
+            (topic, partition, offset, end, count_max),
+        )
+        return [FeedVersion(row[0], row[1], row[2], row[3], row[4], bool(row[5]), row[6]) for row in rows]
+
+    def load_siblings(self, topic: str, partition: int, key: bytes) -> Sequence[tuple[bytes, bool]]:
+        rows = self._loads.execute(
+            "SELECT extension, deleted FROM versions WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ? AND key = ?",
+            (topic, partition, key),
+        )
+        return [(row[0], bool(row[1])) for row in rows]
+
+    def load_cursor(self, node: str, topic: str, partition: int) -> int:
+        row = self._loads.execute(
+            "SELECT next FROM cursors WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ? AND node = ?",
+            (topic, partition, node),
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
     def commit(self, ops: Sequence[Op]) -> int:
         """See ports.Store. Raises UsageError after `close`."""
         if self._closed:
@@ -148,6 +192,8 @@ class _Writer:
         self._db = db
         self._streams: dict[StreamId, _Stream] = {}
         self._heads: dict[tuple[int, int], int] = {}
+        self._lineages: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._term = 0
         self._heads_changed: set[tuple[int, int]] = set()
         self._touched: list[_Stream] = []
         self._now_ms = 0
@@ -169,6 +215,7 @@ class _Writer:
         except BaseException:
             self._streams.clear()
             self._heads.clear()
+            self._lineages.clear()
             self._heads_changed.clear()
             self._touched.clear()
             if self._db.in_transaction:
@@ -198,12 +245,35 @@ class _Writer:
                 (op.topic, bytes(cbor.encode(list(op.definition)))),
             )
         elif isinstance(op, BatchQuarantined):
+            self._quarantine(op.stream, op.first, op.next, op.why, op.data)
+        elif isinstance(op, VersionRefused):
+            self._quarantine(op.stream, op.offset, op.offset + 1, op.why, op.record)
+        elif isinstance(op, FeedConfirmed):
             self._db.execute(
-                "INSERT INTO quarantine (stream_id, first, next, why, arrived_ms, data) VALUES (?, ?, ?, ?, ?, ?)",
-                (self._row(op.stream).row_id, op.first, op.next, op.why, self._now_ms, op.data),
+                "INSERT INTO cursors VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET next = ?4, changed_ms = ?5",
+                (op.node, self._topic_id(op.topic), op.partition, op.next, self._now_ms),
             )
+        elif isinstance(op, HubOpened):
+            self._term = op.term
         else:
             raise UsageError("this store does not know the operation %s" % type(op).__name__)
+
+    def _quarantine(self, stream: StreamId, first: int, next_: int, why: str, data: bytes) -> None:
+        self._db.execute(
+            "INSERT INTO quarantine (stream_id, first, next, why, arrived_ms, data) VALUES (?, ?, ?, ?, ?, ?)",
+            (self._row(stream).row_id, first, next_, why, self._now_ms, data),
+        )
+
+    def _stands(self, place: tuple[int, int], cloud_offset: int, row: VersionStands) -> None:
+        for dot in row.superseded:
+            self._db.execute(
+                "DELETE FROM versions WHERE topic_id = ? AND partition = ? AND origin = ? AND epoch = ? AND offset = ?", (*place, *dot)
+            )
+        self._db.execute(
+            "INSERT INTO versions (topic_id, partition, cloud_offset, key, origin, epoch, offset, deleted, demoted, extension, record)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*place, cloud_offset, row.key, *row.dot, row.deleted, row.demoted, row.extension, row.record),
+        )
 
     def _chunk(self, op: ChunkReceived) -> None:
         row = self._advance(op.stream, op.state, op.first, op.next)
@@ -215,7 +285,12 @@ class _Writer:
             " raw_bytes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, op.codec_id, op.raw_bytes, op.data),
         )
+        for version in op.versions:
+            self._stands(place, cloud_offset + version.index, version)
         if op.count:
+            lineage = self._lineages[place]
+            if not lineage or lineage[-1][0] != self._term:
+                lineage.append((self._term, cloud_offset))
             self._heads[place] = cloud_offset + op.count
             self._heads_changed.add(place)
 
@@ -238,8 +313,7 @@ class _Writer:
     def _row(self, stream: StreamId) -> _Stream:
         row = self._streams.get(stream)
         if row is None:
-            self._db.execute("INSERT INTO topics (name) VALUES (?) ON CONFLICT DO NOTHING", (stream.topic,))
-            topic_id = self._db.execute("SELECT id FROM topics WHERE name = ?", (stream.topic,)).fetchone()[0]
+            topic_id = self._topic_id(stream.topic)
             key = (stream.origin, topic_id, stream.partition, stream.epoch)
             self._db.execute(
                 "INSERT INTO streams"
@@ -253,11 +327,16 @@ class _Writer:
             row = self._streams[stream] = _Stream(found[0], topic_id, found[1])
         return row
 
+    def _topic_id(self, topic: str) -> int:
+        self._db.execute("INSERT INTO topics (name) VALUES (?) ON CONFLICT DO NOTHING", (topic,))
+        return int(self._db.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()[0])
+
     def _head(self, place: tuple[int, int]) -> int:
         head = self._heads.get(place)
         if head is None:
-            found = self._db.execute("SELECT next FROM heads WHERE topic_id = ? AND partition = ?", place).fetchone()
+            found = self._db.execute("SELECT next, lineage FROM heads WHERE topic_id = ? AND partition = ?", place).fetchone()
             head = self._heads[place] = 0 if found is None else int(found[0])
+            self._lineages[place] = [] if found is None else [(term, first) for term, first in json.loads(found[1])]
         return head
 
     def _write_states(self) -> None:
@@ -276,8 +355,8 @@ class _Writer:
         self._touched.clear()
         for place in self._heads_changed:
             self._db.execute(
-                "INSERT INTO heads VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET next = ?3",
-                (*place, self._heads[place]),
+                "INSERT INTO heads VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET next = ?3, lineage = ?4",
+                (*place, self._heads[place], json.dumps(self._lineages[place])),
             )
         self._heads_changed.clear()
 

@@ -89,19 +89,27 @@ class BatchBuilder:
         timestamp_ms: "int | None",
         producer: int,
         sequence: int,
+        tombstone: bool = False,
+        extension: bytes = b"",
     ) -> bool:
-        """Add a record that has a key, headers or a timestamp. False as in `add`."""
+        """Add a record that has more than a value. False as in `add`."""
         if not self.count:
             self._open(0, producer, sequence)
         elif self.flags & DENSE or self.producer != producer or (producer and self.sequence + self.count != sequence):
             return False
-        return self._add_general(value, key, headers, timestamp_ms)
+        return self._add_general(value, key, headers, timestamp_ms, tombstone, extension)
 
     def _add_general(
-        self, value: "Buffer", key: "Buffer | None", headers: "Sequence[tuple[str, Buffer]]", timestamp_ms: "int | None"
+        self,
+        value: "Buffer",
+        key: "Buffer | None",
+        headers: "Sequence[tuple[str, Buffer]]",
+        timestamp_ms: "int | None",
+        tombstone: bool = False,
+        extension: bytes = b"",
     ) -> bool:
         delay_ms = self._clock.monotonic_ms() - self._opened_ms
-        encoded = encode_record(0, delay_ms, self.hlc >> 16, value, key, headers, timestamp_ms)
+        encoded = encode_record(0, delay_ms, self.hlc >> 16, value, key, headers, timestamp_ms, tombstone, extension)
         n = len(encoded)
         if n > self._room:
             return False

@@ -26,7 +26,7 @@ from .config_values import (
     show,
 )
 from .log_state import PRODUCERS_SAVED_MAX
-from .topic import PARTITIONS_MAX, STRATEGIES
+from .topic import CUSTOM_MERGE, FILTER_CHARS_MAX, KINDS, PARTITIONS_MAX, STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class LogConfig:
 
 
 class TopicConfig:
-    """One topic. direction: "edge_to_cloud" or "local" (never leaves the node)."""
+    """One topic. direction: one of topic.DIRECTIONS, "local" for one that never leaves the node; strategy, merge: of a keyed one, what is
+    shown of conflicting versions, and the module that merges them; feed_filter: which keys the cloud sends here."""
 
     def __init__(
         self,
@@ -103,9 +104,12 @@ class TopicConfig:
         partitions: int = 1,
         priority: int = 5,
         strategy: str = STRATEGIES[0],
+        merge: "str | None" = None,
+        feed_filter: str = "",
     ) -> None:
         self.name, self.kind, self.direction = name, kind, direction
         self.partitions, self.priority, self.strategy = partitions, priority, strategy
+        self.merge, self.feed_filter = merge, feed_filter
 
 
 class IngestRule:
@@ -141,6 +145,7 @@ class EdgeConfig:
     log: LogConfig
     frame_bytes_max: int
     conflict_resolution: str
+    merge: "str | None"
     mesh: "MeshConfig | None"
     broker: "str | None"
     broker_listen: str
@@ -160,7 +165,7 @@ class EdgeConfig:
         if not isinstance(given, dict):
             raise ConfigError([((), "%s is not a mapping of keys to values" % show(given))])
         _read_sections(config, given, check)
-        config.topics = _read_topics(given, check)
+        config.topics = _read_topics(config, given, check)
         config.ingest = _read_ingest(given, config.topics, check)
         if not check.problems:
             _check_together(config, check)
@@ -203,6 +208,7 @@ _TABLE = (
     ("log", "producers_max", read_int, 64, (1, PRODUCERS_SAVED_MAX)),
     ("", "frame_bytes_max", read_size, 65536, (576, 65536)),
     ("", "conflict_resolution", read_choice, STRATEGIES[0], STRATEGIES),
+    ("", "merge", read_text, None, None),
     ("", "broker", read_url, None, ("embedded",)),
     ("", "broker_listen", read_text, "127.0.0.1:1883", None),
     ("", "broker_password_file", read_text, None, None),
@@ -228,25 +234,20 @@ _NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
     ("resources", "max_file_descriptors", (None,)),
     ("resources", "max_connections", (None,)),
     ("resources", "eviction_policy", ("oldest", "reject")),
-    ("", "conflict_resolution", (STRATEGIES[0],)),
     ("mesh", "enabled", (False,)),
 )
 # The keys of an entry of sync_topics: key, kind, default, allowed, values that are honoured (None: all).
 _TOPIC_TABLE = (
     ("topic", read_topic, REQUIRED, None, None),
-    ("kind", read_choice, "log", ("log", "keyed"), ("log",)),
-    (
-        "direction",
-        read_choice,
-        "edge_to_cloud",
-        ("edge_to_cloud", "cloud_to_edge", "bidirectional"),
-        ("edge_to_cloud",),
-    ),
+    ("kind", read_choice, "log", KINDS, None),
+    ("direction", read_choice, "edge_to_cloud", ("edge_to_cloud", "cloud_to_edge", "bidirectional"), None),
     ("partitions", read_int, 1, (1, PARTITIONS_MAX), None),
     ("priority", read_int, 5, (1, 10), (5,)),
-    ("strategy", read_choice, STRATEGIES[0], STRATEGIES, (STRATEGIES[0],)),
+    ("strategy", read_choice, None, STRATEGIES, None),
+    ("merge", read_text, None, None, None),
+    ("feed_filter", read_text, "", None, None),
 )
-_LOCAL_KEYS = ("topic", "partitions")
+_LOCAL_KEYS = ("topic", "kind", "partitions", "strategy", "merge")
 _INGEST_KEYS = ["from", "topic", "key"]
 
 
@@ -301,7 +302,7 @@ def _entries(given: "dict[str, Any]", key: str, entries_max: int, check: Check) 
     return list(entries)
 
 
-def _read_topics(given: "dict[str, Any]", check: Check) -> "dict[str, TopicConfig]":
+def _read_topics(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "dict[str, TopicConfig]":
     topics: "dict[str, TopicConfig]" = {}
     for section in ("sync_topics", "local_topics"):
         for i, entry in enumerate(_entries(given, section, TOPICS_MAX, check)):
@@ -324,8 +325,31 @@ def _read_topics(given: "dict[str, Any]", check: Check) -> "dict[str, TopicConfi
                 check.problem(path + ("topic",), "%r is there twice; name each topic once" % name)
             elif name is not REQUIRED:
                 direction = "local" if local else values["direction"]
-                topics[name] = TopicConfig(name, values["kind"], direction, values["partitions"], values["priority"], values["strategy"])
+                _check_topic(config, path, values, direction, check)
+                strategy = values["strategy"] or (config.conflict_resolution if values["kind"] == "keyed" else STRATEGIES[0])
+                merge = (values["merge"] or config.merge) if strategy == CUSTOM_MERGE else None
+                topics[name] = TopicConfig(
+                    name, values["kind"], direction, values["partitions"], values["priority"], strategy, merge, values["feed_filter"]
+                )
     return topics
+
+
+def _check_topic(config: EdgeConfig, path: "Path", values: "dict[str, Any]", direction: str, check: Check) -> None:
+    """What only several keys of a topic together can get wrong."""
+    if values["kind"] == "log":
+        for key in ("strategy", "merge"):
+            if values[key] is not None:
+                check.problem(path + (key,), "is for topics of kind keyed; this one is a log, where nothing conflicts")
+    elif values["strategy"] == CUSTOM_MERGE or (values["strategy"] is None and config.conflict_resolution == CUSTOM_MERGE):
+        if values["merge"] is None and config.merge is None:
+            check.problem(path + ("merge",), "is missing; custom_merge needs a module: python:FILE.py or wasm:FILE.wasm")
+    elif values["merge"] is not None:
+        check.problem(path + ("merge",), "is for the strategy custom_merge")
+    if values["feed_filter"]:
+        if direction not in ("cloud_to_edge", "bidirectional"):
+            check.problem(path + ("feed_filter",), "is for topics that flow down from the cloud; this one is %s" % direction)
+        if len(values["feed_filter"]) > FILTER_CHARS_MAX:
+            check.problem(path + ("feed_filter",), "has %d characters; use at most %d" % (len(values["feed_filter"]), FILTER_CHARS_MAX))
 
 
 def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", check: Check) -> "list[IngestRule]":

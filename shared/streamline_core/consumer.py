@@ -3,7 +3,7 @@
 Rule: only what is durable is shown; what is gone is shown as a gap, never skipped in silence. Knows nothing of sessions.
 """
 
-from .batch import HEADER_BYTES, batches, parse_header, records, understood
+from .batch import HEADER_BYTES, OFFSET_MAX, batches, parse_header, records, understood
 from .errors import CorruptRecord
 from .gaps import CORRUPT
 from .log_reader import LogReader
@@ -26,16 +26,33 @@ class Gap:
 
 
 class Consumer:
-    """Reads one partition from `offset` on, and on into the next epoch where a fork moved what follows. offset: the next to read."""
+    """Reads one partition from `offset` on, and on into the next epoch where a fork moved what follows. offset: the next to read.
+    rewound: it is a feed, whose epochs go on from one another, each from where the last one was rewound to."""
 
-    def __init__(self, partition: "Partition", offset: int, buf: bytearray) -> None:
+    def __init__(self, partition: "Partition", offset: int, buf: bytearray, rewound: bool = False) -> None:
         self._partition = partition
         self._buf = buf
-        self._follow(partition.current, max(0, offset))
+        self._until = OFFSET_MAX  # above it, this log was void already when we came to it
+        log = partition.current
+        if rewound:
+            for older in partition.sealed[::-1]:
+                if log.state.starts_at <= offset:
+                    break
+                log, self._until = older, log.state.starts_at
+        self._rewound = rewound
+        self._follow(log, max(0, offset))
 
     def _follow(self, log: "Log", offset: int) -> None:
         self.log = log
         self._reader = LogReader(log, offset)
+
+    def _follow_next(self) -> None:
+        logs = self._partition.logs()
+        i = logs.index(self.log) + 1
+        until, self._until = self._until, OFFSET_MAX
+        for later in logs[i + 1 :]:
+            self._until = min(self._until, later.state.starts_at)
+        self._follow(logs[i], max(until, logs[i].state.starts_at))
 
     @property
     def offset(self) -> int:
@@ -50,6 +67,8 @@ class Consumer:
                 return found
 
     def _take(self, bytes_max: int) -> "list[Record | Gap]":
+        while self._reader.offset >= self._until:
+            self._follow_next()
         reader = self._reader
         if reader.offset >= self.log.durable:
             moved = self.log.moved(reader.offset)
@@ -61,13 +80,13 @@ class Consumer:
         if piece is None:
             return []
         if piece.cause:
-            return [Gap(piece.first, piece.next, piece.cause)]
+            return [Gap(piece.first, min(piece.next, self._until), piece.cause)]
         found: "list[Record | Gap]" = []
         for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
             try:
                 if not understood(header):
                     raise CorruptRecord("flags 0x%x of a batch are not known to this build" % header.flags)
-                found.extend([record for record in records(header, batch) if record.offset >= piece.first])
+                found.extend([record for record in records(header, batch) if piece.first <= record.offset < self._until])
             except CorruptRecord:
                 found.append(Gap(max(header.base, piece.first), header.next, CORRUPT))
         return found

@@ -7,21 +7,29 @@ greeting. Knows nothing of MQTT or SQL.
 
 from . import VERSION, frames
 from .backoff import jitter
-from .errors import ProtocolError, UsageError
-from .frames import ERROR, HELLO
+from .errors import ProtocolError, StreamlineError, UsageError
+from .frames import DATA, ERROR, HELLO
+from .hlc import HybridClock
+from .hub_feeds import HubFeeds
 from .hub_node import SWAP_MS, SWAPS_MAX, NodeAtHub
 from .hub_streams import IDLE_MS, HubStreams, StreamRefused
+from .hub_table import HubTable
+from .hub_writer import HubWriter
+from .recovery import random_u32
 from .session import HUB, OPEN, UNKNOWN_SESSION, Identity, Session
-from .store_ops import ChunkReceived, NodeSeen
+from .store_ops import ChunkReceived, HubOpened, NodeSeen
 from .stream import check_node_id, check_topic
+from .tables import check_key
+from .topic import partition_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Sequence
 
     from .codec import Codecs
     from .frames import Frame
-    from .ports import Clock, Entropy, Store
+    from .hub_writer import Written
+    from .ports import Buffer, Clock, Entropy, Store
     from .receiver import StreamReceiver
     from .sender import Parting, StreamSender
     from .store_ops import Op
@@ -41,7 +49,7 @@ HANDLE_MAX = 0xFFFF  # as DATA names it
 
 class HubConfig:
     """node_id, fleet: names; credit_bytes: what may be under way to this hub; topics: definitions by name, or None to take up a topic
-    as the first node defines it."""
+    as the first node defines it; feed_bytes: of what one DATA frame to a node holds uncompressed, at least a largest batch."""
 
     def __init__(
         self,
@@ -49,6 +57,7 @@ class HubConfig:
         fleet: str = "default",
         credit_bytes: int = 64 << 20,
         topics: "dict[str, TopicDefinition] | None" = None,
+        feed_bytes: int = 1 << 18,
     ) -> None:
         check_node_id(node_id)
         check_topic(fleet)
@@ -56,6 +65,7 @@ class HubConfig:
         self.fleet = fleet
         self.credit_bytes = credit_bytes
         self.topics = topics
+        self.feed_bytes = feed_bytes
 
 
 class Hub:
@@ -73,6 +83,11 @@ class Hub:
         self._store = store
         self._codecs = codecs
         self.streams = HubStreams(store, config.credit_bytes, config.topics)
+        self.feeds = HubFeeds(config.node_id, store, codecs)
+        self.table = HubTable(config.node_id, store)
+        self._hlc = HybridClock(clock)
+        self._writer: "HubWriter | None" = None
+        self._buffer = bytearray(frames.DATA_HEADER_BYTES + config.feed_bytes)
         self._ops: "list[Op]" = []
         self._committing: "list[Op]" = []
         self._ticket = 0
@@ -85,6 +100,9 @@ class Hub:
         boot = bytearray(8)
         self._entropy.fill(boot)
         self.boot = bytes(boot)
+        term = random_u32(self._entropy)
+        self._writer = HubWriter(self.config.node_id, term, self._hlc, self._entropy)
+        self._add([HubOpened(term)])
         self._me = Identity(
             self.config.node_id, HUB, self.boot, frames.FRAME_BYTES_MAX, frames.RAW_BYTES_MAX, "streamline-cloud " + VERSION
         )
@@ -138,13 +156,15 @@ class Hub:
             if frame.fields[1] != node.node:
                 raise ProtocolError("a HELLO of %r under the name of %r" % (frame.fields[1], node.node))
             assert self._me is not None, "the hub is not open"
-            candidate = Session(self._me, self, self._codecs, self._entropy, bytearray(frames.DATA_HEADER_BYTES))
+            candidate = Session(self._me, self, self._codecs, self._entropy, self._buffer)
             candidate.answer(frame, self._clock.wall_ms())
             node.candidate = candidate
         elif len(self._ops) > OPS_MAX:
             raise ProtocolError("the store is behind")
         elif node.current is not None and frame.session == node.current.id:
             node.current.receive(frame, now_ms)
+            if node.current is not None:
+                self._add(self.feeds.heard(node.current))
         elif node.candidate is not None and frame.session == node.candidate.id:
             self._switch(node, node.candidate, now_ms)
             node.candidate.receive(frame, now_ms)
@@ -178,6 +198,7 @@ class Hub:
         for receiver in session.receivers.values():
             receiver.window.close()
             receiver.handle = -1
+        self.feeds.ended(session)
 
     def next_frame(self) -> "tuple[str, bytes | memoryview] | None":
         """The next frame to carry and to whom; None if there is none."""
@@ -192,6 +213,8 @@ class Hub:
             if frame is not None:
                 self.counters["frames_out"] += 1
                 self.counters["bytes_out"] += len(frame)
+                if frame[0] == DATA:
+                    self._to_send.append(self._to_send.pop(0))  # one node's backlog does not keep the others waiting
                 return name, frame
             self._to_send.pop(0)
         return None
@@ -213,7 +236,7 @@ class Hub:
         pass  # the switch has seen to it
 
     def forked(self, session: Session, sender: "StreamSender", parting: "Parting") -> None:
-        pass  # a hub of this build offers nothing
+        self.feeds.parted(session, sender, parting.at)
 
     def ended(self, session: Session, code: str, text: str, away_ms: int) -> None:
         self._release(session)
@@ -237,10 +260,77 @@ class Hub:
             session.error(error.code, str(error), error.away_ms, handle)
             return None
         self._add(ops)
+        defined = self.streams.definition(topic)
+        if defined is not None:
+            self.feeds.follow(session, peer.node_id, receiver, defined)
         return receiver
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
-        self._add(ops)
+        definition = self.streams.definition(receiver.stream.topic)
+        if definition is not None and definition.kind == "keyed":
+            for op in ops:
+                self._add([op])
+                if isinstance(op, ChunkReceived):
+                    self._join(op)
+        else:
+            self._add(ops)
+
+    def _join(self, op: ChunkReceived) -> None:
+        """What a chunk of a keyed topic, which is on its way to the store, changes of what stands."""
+        stream = op.stream
+        data = self._codecs.by_id(op.codec_id).decompress(memoryview(op.data), op.raw_bytes)
+        heads = self._the_writer().heads(stream.topic, stream.partition)
+        self._add(self.table.take(op, data, heads, self._clock.wall_ms()))
+
+    # What is produced here
+
+    def define(self, topic: str, definition: "TopicDefinition") -> None:
+        """Define a topic, as the first node that offers it would. Raises UsageError for a name, or a definition that differs from what
+        the topic is."""
+        check_topic(topic)
+        try:
+            self._add(self.streams.define(topic, definition))
+        except StreamRefused as error:
+            raise UsageError(str(error))
+
+    def produce(
+        self,
+        topic: str,
+        value: "Buffer | None",
+        key: "Buffer | None" = None,
+        headers: "Sequence[tuple[str, Buffer]]" = (),
+        timestamp_ms: "int | None" = None,
+    ) -> "Written":
+        """Write a record to a topic that flows down to edges; value None deletes a key. `Written.done` hears when it is committed.
+        Raises UsageError, QueueFull: nothing was taken then."""
+        definition = self.streams.definition(topic)
+        if definition is None:
+            raise UsageError("topic %r is not defined here; define it, or let an edge offer it first" % topic)
+        if not definition.down:
+            raise UsageError("topic %s flows from edges to the cloud only; nothing is produced to it here" % topic)
+        keyed = definition.kind == "keyed"
+        checked = check_key(key) if keyed else (bytes(key) if key is not None else None)
+        if value is None and not keyed:
+            raise UsageError("topic %s is a log: nothing can be deleted from it" % topic)
+        partition = partition_of(checked, definition.partitions) if checked is not None else 0
+        context = self.table.seen(topic, partition, checked) if keyed and checked is not None else None
+        written = self._the_writer().produce(topic, partition, value, checked, headers, timestamp_ms, context)
+        if keyed:
+            self._take_written()
+        return written
+
+    def _take_written(self) -> None:
+        """Batches of our own go the way of all others."""
+        for op in self._the_writer().take():
+            self._add([op])
+            definition = self.streams.definition(op.stream.topic)
+            if definition is not None and definition.kind == "keyed":
+                self._join(op)
+
+    def _the_writer(self) -> HubWriter:
+        if self._writer is None:
+            raise UsageError("the hub is not open")
+        return self._writer
 
     # Commits
 
@@ -272,18 +362,28 @@ class Hub:
             self._retry_at_ms = self._clock.monotonic_ms() + COMMIT_RETRY_MS
             return
         self.counters["commits"] += 1
+        places = {}
         for op in ops:
-            stream = getattr(op, "stream", None)
-            receiver = self.streams.get(stream) if stream is not None else None
+            receiver = self.streams.get(op.stream) if getattr(op, "state", None) is not None else None  # type: ignore[attr-defined]
             if receiver is not None:
                 receiver.committed(op)
                 self._want(receiver)
+            if isinstance(op, ChunkReceived):
+                places[op.stream.topic, op.stream.partition] = True
+                self.table.committed(op)
+                self._the_writer().committed(op)
+        for session in self.feeds.committed(sorted(places)):
+            if session.peer is not None and self.nodes[session.peer.node_id].online is not False:
+                self._wants_to_send(session.peer.node_id)
 
     def _forget(self) -> None:
         """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers
         is worth nothing, so every node greets again and the store says where they stand."""
         self._ops = []
         self.streams.forget()
+        self.table.forget()
+        self.feeds.forget()
+        self._the_writer().forget(StreamlineError("the store holds something else than this hub remembers"))
         for node in self.nodes.values():
             if node.current is not None:
                 self._release(node.current)
@@ -293,6 +393,15 @@ class Hub:
         """Do what is due. Returns when to come again (monotonic ms), -1 for never."""
         now_ms = self._clock.monotonic_ms()
         waiting = []
+        if self._writer is not None and self._writer.waiting:
+            self._take_written()
+        for session in self.feeds.sessions():
+            if session.peer is None or self.nodes[session.peer.node_id].online is False:
+                continue  # it greets when it comes back
+            due_ms = session.tick(now_ms)
+            if due_ms >= 0:
+                waiting.append(due_ms)
+            self._wants_to_send(session.peer.node_id)
         if self._ops and not self._ticket:
             if now_ms >= self._retry_at_ms:
                 self._commit()

@@ -9,7 +9,7 @@ from .errors import ProtocolError, StreamlineError, UsageError
 from .receiver import StreamReceiver
 from .store_ops import StreamState, TopicDefined
 from .stream import EPOCH_MAX, StreamId, check_topic
-from .topic import definition_from_wire
+from .topic import DIRECTIONS, LOCAL, definition_from_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class HubStreams:
         """Nothing is in mind any more: the store says where everything stands."""
         self.receivers = {}
         self._by_node = {}
+        self._topics = {}
 
     def _has_room(self, origin: str) -> bool:
         """Whether another stream of a node may be kept in mind; forgets those that no session offers and that owe the store nothing."""
@@ -89,26 +90,34 @@ class HubStreams:
             raise _not_defined(topic, str(error))
         if partition >= theirs.partitions:
             raise _not_defined(topic, "partition %d of %d" % (partition, theirs.partitions))
-        if theirs.kind != "log" or theirs.direction != "edge_to_cloud":
-            raise _not_defined(topic, "this hub takes logs from edge to cloud, not %s, %s" % (theirs.kind, theirs.direction))
-        ops: "list[Op]" = []
+        if theirs.direction == DIRECTIONS[LOCAL]:
+            raise _not_defined(topic, "a local topic never leaves its node")
+        return self.define(topic, theirs)
+
+    def definition(self, topic: str) -> "TopicDefinition | None":
+        """What a topic was defined to be; None where nobody has yet."""
         mine = self._topics.get(topic)
-        if mine is None and self._given is not None:
-            mine = self._given.get(topic)
-            if mine is None:
-                raise _not_defined(topic, "this hub does not take it; it takes: %s" % ", ".join(sorted(self._given)))
         if mine is None:
             known = self._store.load_topic(topic)
-            if known is None:
-                ops.append(TopicDefined(topic, theirs.to_wire()))
-                mine = theirs
-            else:
-                mine = definition_from_wire(known)
-        self._topics[topic] = mine
-        why = mine.difference(theirs)
+            mine = definition_from_wire(known) if known is not None else None
+            if mine is None and self._given is not None:
+                mine = self._given.get(topic)
+            if mine is not None:
+                self._topics[topic] = mine
+        return mine
+
+    def define(self, topic: str, definition: "TopicDefinition") -> "list[Op]":
+        """Take up a topic, or compare it with what it is. Returns what the store has to note. Raises StreamRefused."""
+        mine = self.definition(topic)
+        if mine is None:
+            if self._given is not None:
+                raise _not_defined(topic, "this hub does not take it; it takes: %s" % ", ".join(sorted(self._given)))
+            self._topics[topic] = definition
+            return [TopicDefined(topic, definition.to_wire())]
+        why = mine.difference(definition)
         if why is not None:
             raise _not_defined(topic, why)
-        return ops
+        return []
 
     def _receiver(self, stream: StreamId) -> StreamReceiver:
         receiver = self.receivers.get(stream.key())

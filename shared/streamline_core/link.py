@@ -11,10 +11,11 @@ from .session import OPEN, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol
+    from typing import Any, Callable, Protocol
 
     from .backoff import Backoff
     from .codec import Codecs
+    from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
         """What the link asks of its node."""
 
         def hub_opened(self, session: "Session") -> None: ...
-        def forked(self, log: "Log", parting: "Parting") -> None: ...
+        def forked(self, log: "Log | FeedSource", parting: "Parting") -> None: ...
         def offers(self) -> "list[Log]": ...
+        def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
+        def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
+        def ended(self) -> None: ...
 
 
 REGREET_MS = 500
@@ -105,6 +109,7 @@ class Link:
     def _drop(self, reason: str) -> None:
         if self.session is not None:
             self.stored_bytes_out += self.session.outlet.stored_bytes
+            self._owner.ended()
         self.session = None
         self.why = reason
         self._backoff.down(self._now())
@@ -240,10 +245,8 @@ class Link:
     def forked(self, session: Session, sender: "StreamSender", parting: "Parting") -> None:
         self._owner.forked(sender.log, parting)
 
-    def offered(self, session: Session, row: object) -> "StreamReceiver | None":
-        # This build's nodes only send; a hub that offers something is answered, not ignored.
-        session.error("direction", "this node takes no streams", 0, row[0])  # type: ignore[index]
-        return None
+    def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
+        return self._owner.offered(session, row)
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
-        raise AssertionError("nothing is received that was not offered")
+        self._owner.arrived(receiver, ops)

@@ -5,16 +5,17 @@ only what is below the durable mark is offered to anybody. The head segment is a
 Each opening draws a term. Knows nothing of sessions; the node tells it what the other side confirmed.
 """
 
-from .batch import HEADER_BYTES, OFFSET_MAX, pack_header
+from .batch import HEADER_BYTES, OFFSET_MAX, pack_header, parse_header
 from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
 from .durable_mark import DurableMark
 from .errors import QueueFull, StorageFull, UsageError
 from .gaps import EVICTED, ROLLED_BACK
 from .lineage import extend, thin
+from .log_reader import LogReader
 from .log_state import LogState
 from .producers import Producers
 from .segments import segment_name
-from .topic import LOCAL
+from .topic import KEYED, LOCAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .stream import StreamId
 
 SYNC_BYTES = 1 << 20  # as much unsynced data does not wait for the commit interval
+MOVE_ROOM_BYTES = 160  # that a version may grow by when a fork moves it, or when it is carried in another log
 STATE_INTERVAL_MS = 5000  # how often a moved cursor is saved: it only decides what may be evicted after a restart
 
 
@@ -47,6 +49,7 @@ class Log:
         self.successor: "Log | None" = None
         self.ends_at = -1  # where the epoch ended, -1 while it is open; durable when state.sealed_at says the same
         self.saved = False  # whether there was a saved state when it was opened
+        self.kept_from = -1  # what lies at or above it is still needed here; -1: nothing is
         self.held = False  # a successor whose predecessor's seal is not durable: so nothing here is
         self.total_bytes = 0
         self.definition: "tuple[object, ...]" = ()  # of its topic, as it goes into a HAVE
@@ -106,6 +109,11 @@ class Log:
         return len(self.definition) > 1 and self.definition[1] == LOCAL
 
     @property
+    def keyed(self) -> bool:
+        """Its records are versions of keys."""
+        return len(self.definition) > 0 and self.definition[0] == KEYED
+
+    @property
     def sealed(self) -> bool:
         return self.ends_at >= 0
 
@@ -125,11 +133,25 @@ class Log:
                 end = row[0]
         return offset, end, ROLLED_BACK
 
+    def reader(self, offset: int) -> LogReader:
+        return LogReader(self, offset)
+
+    def segment_of(self, offset: int) -> int:
+        """The index of the segment that holds `offset`, if any does."""
+        low, high = 0, len(self.bases)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.bases[middle] <= offset:
+                low = middle
+            else:
+                high = middle
+        return low
+
     def moved(self, offset: int) -> "tuple[Log, int] | None":
         """Where a fork has moved an offset of this sealed log to; None if it stayed here."""
         if self.successor is None or offset < self.ends_at:
             return None
-        return self.successor, offset - self.ends_at
+        return self.successor, offset - self.ends_at + self.successor.state.starts_at
 
     # Appending
 
@@ -165,16 +187,18 @@ class Log:
         timestamp_ms: "int | None",
         producer: int = 0,
         sequence: int = 0,
+        tombstone: bool = False,
+        extension: bytes = b"",
     ) -> int:
-        """Accept a record with a key, headers or a timestamp; as `append`."""
-        size = len(value) + (len(key) if key is not None else 0) + sum([len(n) + len(v) + 8 for n, v in headers])
+        """Accept a record with a key, headers, a timestamp, or what makes it a version; as `append`."""
+        size = len(value) + (len(key) if key is not None else 0) + sum([len(n) + len(v) + 8 for n, v in headers]) + len(extension)
         self._check_room(size)
-        if size > self.limits.batch_bytes - HEADER_BYTES - 64:
+        if size > self.limits.batch_bytes - HEADER_BYTES - (64 if not extension else 64 + MOVE_ROOM_BYTES):
             raise self._too_large(size)
         builder = self._builder
-        if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence):
+        if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence, tombstone, extension):
             self.cut()
-            if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence):
+            if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence, tombstone, extension):
                 raise self._too_large(size)
         offset = self.written + builder.count - 1
         if self._commit_at_ms < 0:
@@ -232,6 +256,21 @@ class Log:
         self._write(head, body, header.span)
         if header.producer:
             self.note_stored(header.producer, header.sequence, base, header.span)
+
+    def append_received(self, batch: "Buffer") -> None:
+        """Append a batch whose offsets follow what is here, as its sender made it: same offsets, times and term."""
+        header = parse_header(batch)
+        if header is None or header.base != self.written:
+            raise UsageError("%s: what follows offset %d was expected" % (self.folder, self.written))
+        head = bytearray(HEADER_BYTES)
+        pack_header(
+            head, header.flags, header.count, header.span, header.base, header.hlc, header.term, 0, 0, self._behind,
+            header.length - HEADER_BYTES, header.body_crc,
+        )  # fmt: skip
+        self.term = header.term
+        self._write(head, batch[HEADER_BYTES : header.length], header.span)
+        extend(self.state.lineage, self.term, header.base)
+        thin(self.state.lineage, self.written)
 
     def note_stored(self, producer: int, sequence: int, offset: int, count: int) -> None:
         """A batch of an idempotent producer was written; it counts for good once it is durable."""
@@ -430,7 +469,8 @@ class Log:
         """Whether the oldest segment may go: it is not the one being written, and all of it is durable."""
         if not self.bases or (len(self.bases) == 1 and self._head_open):
             return False
-        return (self.bases[1] if len(self.bases) > 1 else self.written) <= self.durable
+        end = self.bases[1] if len(self.bases) > 1 else self.written
+        return end <= self.durable and (self.kept_from < 0 or end <= self.kept_from)
 
     def evict_oldest(self) -> int:
         """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the

@@ -4,8 +4,8 @@ Rule: every CRC is checked before a byte is handed on. What cannot be read is a 
 log; reading goes on after it. Constant memory: the caller's buffer. Knows nothing of frames or records.
 """
 
-from .batch import HEADER_BYTES, body_is_whole, parse_header
-from .errors import UsageError
+from .batch import HEADER_BYTES, body_is_whole, parse_header, records
+from .errors import CorruptRecord, UsageError
 from .gaps import CORRUPT
 from .segments import find_header, header_after, segment_name
 
@@ -13,19 +13,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .batch import Header
     from .log import Log
+    from .record import Record
 
 
 class Piece:
     """A run of whole batches, or a gap: offsets [first, next). bytes: how many of the buffer were filled; count: records in them;
-    cause: of the gap, or None. A first batch may begin below `first`, where reading began in its middle."""
+    cause: of the gap, or None; at: byte of the first batch in its segment. A first batch may begin below `first`, where reading began in
+    its middle."""
 
-    def __init__(self, first: int, next_: int, size: int, count: int, batches: int, cause: "str | None") -> None:
+    def __init__(self, first: int, next_: int, size: int, count: int, batches: int, cause: "str | None", at: int = 0) -> None:
         self.first = first
         self.next = next_
         self.bytes = size
         self.count = count
         self.batches = batches
         self.cause = cause
+        self.at = at
 
 
 class LogReader:
@@ -51,7 +54,7 @@ class LogReader:
             gap = log.gap_at(self.offset)
             if gap is not None:
                 return self._skip(min(gap[1], end), gap[2])
-            i = self._segment()
+            i = log.segment_of(self.offset)
             base = log.bases[i]
             segment_end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written
             if self._base != base:
@@ -83,17 +86,6 @@ class LogReader:
         self.offset = next_
         return piece
 
-    def _segment(self) -> int:
-        bases = self._log.bases
-        low, high = 0, len(bases)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if bases[middle] <= self.offset:
-                low = middle
-            else:
-                high = middle
-        return low
-
     def _take(self, name: str, buf: "bytearray | memoryview", bytes_max: int, end: int) -> "Piece | None":
         """Whole batches from `_at` on, passing over those below `offset`. None where the bytes at `_at` are no valid batch."""
         storage = self._log.storage
@@ -123,4 +115,18 @@ class LogReader:
             return None
         self._at += filled
         self.offset = offset
-        return Piece(first, offset, filled, count, batches, None)
+        return Piece(first, offset, filled, count, batches, None, self._at - filled)
+
+
+def record_at(log: "Log", offset: int, at: int) -> "Record":
+    """The record at `offset`, whose batch is at byte `at` of its segment. Raises CorruptRecord where it is not, OSError."""
+    name = segment_name(log.folder, log.bases[log.segment_of(offset)]) if log.bases else ""
+    head = bytearray(HEADER_BYTES)
+    header = parse_header(memoryview(head)[: log.storage.read_into(name, at, head)]) if name else None
+    if header is not None and header.base <= offset < header.next:
+        batch = bytearray(header.length)
+        if log.storage.read_into(name, at, batch) == header.length and body_is_whole(header, batch):
+            for record in records(header, batch):
+                if record.offset == offset:
+                    return record
+    raise CorruptRecord("%s: what was stored at offset %d cannot be read" % (log.folder, offset))

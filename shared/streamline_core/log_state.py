@@ -29,10 +29,10 @@ class LogState:
     """sealed_at: where the epoch ended, -1 while it is open. checkpoint: segments with a base below it were walked
     and are whole. acked: below it all is committed by the other side or lost. lost: what the other side counts as
     lost, by cause. ordinal: which epoch of this (topic, partition) it is here, counted from 0; only for the order of
-    local reading. provisional: its predecessor may not be sealed yet, and then it does not count. continues:
-    (epoch, offset where that was sealed) of its predecessor, so that one rotten slot there costs nothing. reported: the highest
-    end that the other side may have been told of; of a sealed epoch, that it knows of: what lies above sealed_at was on a
-    disk that is gone."""
+    local reading. provisional: its predecessor may not be sealed yet, and then it does not count. starts_at: its first
+    offset, 0 but for a feed that was rewound. continues: (epoch, offset where that was sealed) of its predecessor, so that
+    one rotten slot there costs nothing. reported: the highest end that the other side may have been told of; of a sealed
+    epoch, that it knows of: what lies above sealed_at was on a disk that is gone."""
 
     def __init__(self, storage: "Storage", folder: str, producers_max: int) -> None:
         self.slots = Slots(storage, folder + "/state")
@@ -42,6 +42,7 @@ class LogState:
         self.reported = 0
         self.ordinal = 0
         self.provisional = False
+        self.starts_at = 0
         self.continues: "tuple[int, int] | None" = None
         self.lost: "dict[str, int]" = {}
         self.lineage: "Lineage" = []
@@ -78,11 +79,12 @@ class LogState:
             self.gaps.add(first, next_, cause)
         self.producers.load(row[9])
         self.continues = (row[10][0], row[10][1]) if row[10] is not None else None
+        self.starts_at = row[11] if len(row) > 11 else 0
         return True
 
     def save(self) -> int:
         """Ask for it to be kept; returns the version to wait for (`slots.durable_version`)."""
-        row = (
+        row: "tuple[object, ...]" = (
             _VERSION,
             self.sealed_at,
             self.checkpoint,
@@ -95,6 +97,8 @@ class LogState:
             self.producers.to_wire()[-PRODUCERS_SAVED_MAX:],
             self.continues,
         )
+        if self.starts_at:
+            row += (self.starts_at,)
         version = self.slots.save(cbor.encode(row))
         if self.checkpoint > (self._checkpoints[-1][1] if self._checkpoints else self._durable_checkpoint):
             self._checkpoints.append((version, self.checkpoint))
@@ -106,6 +110,8 @@ def _readable(row: "Any") -> bool:
     if not isinstance(row, list) or len(row) < 11 or row[0] != _VERSION:
         return False
     sealed_at, ordinal, lineage = row[1], row[5], row[7]
+    if len(row) > 11 and not _is_offset(row[11]):
+        return False
     if row[10] is not None and not _are_rows([row[10]], "uo"):
         return False
     if not (_is_offset(sealed_at) or (type(sealed_at) is int and sealed_at == -1)):

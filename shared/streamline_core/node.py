@@ -7,7 +7,9 @@ after any input and at the deadline it returned, and carries frames and tickets.
 from . import VERSION, cbor, frames, report
 from .backoff import Backoff
 from .consumer import Consumer, offset_at
+from .downlink import Downlink
 from .errors import QueueFull, StorageFull, StreamlineError, UsageError
+from .feed import LogFeed
 from .hlc import HybridClock
 from .link import ROUND_TRIP_MS_TRUSTED, Link
 from .log_limits import LogLimits, StorageBudget
@@ -16,6 +18,7 @@ from .producers import UNKNOWN_OFFSET
 from .recovery import recover
 from .session import EDGE, Identity
 from .slots import Slots
+from .tables import Tables, check_key
 from .topic import TopicDefinition, partition_of
 
 TYPE_CHECKING = False
@@ -24,29 +27,45 @@ if TYPE_CHECKING:
 
     from .codec import Codecs
     from .config import EdgeConfig
+    from .conflict import Merge
+    from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Storage
+    from .receiver import StreamReceiver
     from .sender import Parting
     from .session import Session
+    from .store_ops import Op
 
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
 RESERVE_SEGMENTS = 2  # kept free, so that gaps and cursors can always be written
+FEED_CREDIT_BYTES_MAX = 1 << 20
 MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
 
 
 class Node:
-    """config: an EdgeConfig; the rest are the ports. Nothing is read before `open`."""
+    """config: an EdgeConfig; merges: {topic: (its merge module, the hash of that)} where the strategy is custom_merge; the rest are the
+    ports. Nothing is read before `open`. tables: what keyed topics show."""
 
-    def __init__(self, config: "EdgeConfig", clock: "Clock", storage: "Storage", entropy: "Entropy", codecs: "Codecs") -> None:
+    def __init__(
+        self,
+        config: "EdgeConfig",
+        clock: "Clock",
+        storage: "Storage",
+        entropy: "Entropy",
+        codecs: "Codecs",
+        merges: "dict[str, tuple[Merge, bytes]] | None" = None,
+    ) -> None:
         self.config = config
         self.storage = storage
         self.entropy = entropy
         self.clock = HybridClock(clock)
         self.topics = config.topics
         self._codecs = codecs
+        self._merges = merges or {}
         self._partitions: "dict[str, list[Partition]]" = {}
+        self._special: "dict[str, bool]" = {}  # topics to which not everything can be produced
         self._slots = Slots(storage, "node")
         self.storage_id = b""
         self._sticky: "dict[str, int]" = {}
@@ -72,16 +91,14 @@ class Node:
         log = config.log
         limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
         self._budget = limits.budget
-        for name in sorted(self.topics):
-            topic = self.topics[name]
-            definition = TopicDefinition(topic.kind, topic.direction, topic.partitions, topic.strategy)
-            self._partitions[name] = [
-                Partition(config.node_id, name, i, definition, self.storage, limits, self.clock, self.entropy)
-                for i in range(topic.partitions)
-            ]
         frames_worth = FRAMES_WORTH if self._codecs.compresses else 1
         raw_bytes = min(frames.RAW_BYTES_MAX // 2, frames_worth * config.frame_bytes_max)
         buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
+        credit_bytes = max(len(buf), min(FEED_CREDIT_BYTES_MAX, log.buffer_bytes))
+        self.tables = Tables(self.storage, limits, self.clock, self.entropy, bytearray(log.batch_bytes))
+        self.downlink = Downlink(config.node_id, self.storage, limits, self.clock, self.entropy, credit_bytes, self._room)
+        for name in sorted(self.topics):
+            self._open_topic(name, limits)
         me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
         sync = config.sync
         backoff = Backoff(self.entropy, sync.retry.initial_ms, sync.retry.max_ms)
@@ -90,10 +107,28 @@ class Node:
         self.link.paused = not sync.enabled
         self._measure()
 
+    def _open_topic(self, name: str, limits: LogLimits) -> None:
+        """Raises UsageError where a merge module is missing."""
+        topic = self.topics[name]
+        merge, merge_hash = self._merges.get(name, (None, b""))
+        definition = TopicDefinition(topic.kind, topic.direction, topic.partitions, topic.strategy, merge_hash, topic.feed_filter)
+        node_id = self.config.node_id
+        partitions = self._partitions[name] = [
+            Partition(node_id, name, i, definition, self.storage, limits, self.clock, self.entropy) for i in range(topic.partitions)
+        ]
+        if topic.kind == "keyed" or topic.direction == "cloud_to_edge":
+            self._special[name] = True
+        if topic.kind == "keyed":
+            self.tables.open(name, partitions, definition, merge)
+        if definition.down:
+            for i in range(topic.partitions):
+                self.downlink.take_part(name, i, definition, self.tables.topics[name][i] if topic.kind == "keyed" else None)
+
     def close(self) -> None:
         """Commit everything and save what is worth it; it is done when `idle`."""
         now_ms = self.clock.monotonic_ms()
-        for log in self.logs():
+        self.downlink.close()
+        for log in self._every_log():
             if log.failure is None:
                 try:
                     log.commit()
@@ -103,15 +138,21 @@ class Node:
 
     @property
     def idle(self) -> bool:
-        return not self._slots.ticket and all([log.idle or log.failure is not None for log in self.logs()])
+        logs_idle = all([log.idle or log.failure is not None for log in self._every_log()])
+        return logs_idle and not self._slots.ticket and self.downlink.idle
 
     def _all(self) -> "Iterator[Partition]":
         for name in sorted(self._partitions):
             for partition in self._partitions[name]:
                 yield partition
 
+    def _every_log(self) -> "list[Log]":
+        """Whoever has tickets and bytes on the storage."""
+        own = [log for partition in self._all() for log in partition.all_logs()]
+        return own + self.tables.logs() + [log for partition in self.downlink.partitions() for log in partition.all_logs()]
+
     def logs(self) -> "list[Log]":
-        """Every log here: for each partition its sealed epochs, then the open one."""
+        """Every log of what was written here: for each partition its sealed epochs, then the open one."""
         return [log for partition in self._all() for log in partition.logs()]
 
     def log(self, topic: str, partition: int = 0) -> "Log":
@@ -144,6 +185,8 @@ class Node:
         if partition < 0:
             partition = self.partition_of(topic, key)
         log = self._partition(topic, partition).current
+        if self.topics[topic].direction == "cloud_to_edge":
+            raise UsageError("topic %s flows from the cloud to edges; nothing is produced to it here" % topic)
         rejects = self.config.resources.eviction_policy == "reject"
         if self._budget.left <= (size if rejects else 0):
             kept = self._measure()
@@ -156,6 +199,12 @@ class Node:
                 raise QueueFull("%d records wait for the cloud, as many as sync.max_queue_size allows" % self.config.sync.max_queue_size)
             self._queue_room -= n
         return log
+
+    def _room(self, size: int) -> bool:
+        """Whether the limits let so many bytes more be stored."""
+        if self._budget.left <= size:
+            return self._measure() and self._budget.left > size
+        return True
 
     def produce(
         self,
@@ -175,6 +224,8 @@ class Node:
         was stored.
         """
         found = self._partitions.get(topic)
+        if self._special and topic in self._special:
+            return self._produce_special(topic, value, key, headers, timestamp_ms, producer, sequence, partition)
         if found is not None and partition <= 0 and self._queue_room < 0 and self._budget.left > 0 and len(found) == 1:
             log = found[0].current  # the way of most records, without a call: it is a third of the work on a board
         else:
@@ -185,11 +236,43 @@ class Node:
             return log, log.append(value, producer, sequence)
         return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
 
+    def _produce_special(
+        self,
+        topic: str,
+        value: "Buffer | None",
+        key: "Buffer | None",
+        headers: "Sequence[tuple[str, Buffer]] | None",
+        timestamp_ms: "int | None",
+        producer: int,
+        sequence: int,
+        partition: int,
+    ) -> "tuple[Log, int]":
+        """To a topic that is keyed, or that takes nothing here."""
+        if topic in self.tables.topics:
+            key = check_key(key)
+        log = self._writable(topic, partition, key, 1)
+        if producer and sequence <= log.producers.last(producer):
+            return log, log.producers.offset_of(producer, sequence)
+        checked = check_key(key)
+        keyed = self.tables.partition(topic, checked)
+        if keyed.own.current is not log:
+            raise UsageError("key %r of topic %s belongs to partition %d" % (checked, topic, keyed.number))
+        extension = keyed.extension_for(checked)
+        deleted = value is None
+        return log, log.append_full(value or b"", checked, headers or (), timestamp_ms, producer, sequence, deleted, extension)
+
+    def delete(self, topic: str, key: "Buffer") -> "tuple[Log, int]":
+        """Write that a key of a keyed topic is deleted; as `produce`."""
+        self.tables.partition(topic, check_key(key))
+        return self._produce_special(topic, None, key, None, None, 0, 0, -1)
+
     def produce_many(
         self, topic: str, values: "Sequence[bytes]", partition: int = -1, producer: int = 0, sequence: int = 0
     ) -> "tuple[Log, int, int]":
         """Accept many bare values at once, all or none; no work per record. Returns (log, first offset, next offset) of what was stored; of
         a repeat, what is left of it. Raises as `produce`."""
+        if topic in self.tables.topics:
+            raise UsageError("topic %s is keyed: each record needs a key; use produce" % topic)
         log = self._writable(topic, partition, None, len(values), sum(map(len, values)))
         if producer:
             repeats = log.producers.last(producer) + 1 - sequence
@@ -206,8 +289,18 @@ class Node:
     # Consuming
 
     def consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
-        """Reads a partition from `offset` on."""
+        """Reads a partition from `offset` on; of a topic that flows down to edges only: what the cloud sent, by cloud offset."""
+        if self.topics[self._partition(topic, partition).topic].direction == "cloud_to_edge":
+            return self.feed_consumer(topic, partition, offset)
         return Consumer(self._partition(topic, partition), offset, bytearray(self.config.log.batch_bytes))
+
+    def feed_consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
+        """Reads what the cloud sent for a partition of a topic without keys, from a cloud offset on. Raises UsageError."""
+        self._partition(topic, partition)
+        feed = self.downlink.feeds.get((topic, partition))
+        if not isinstance(feed, LogFeed):
+            raise UsageError("topic %s has no feed that can be read in order; ask its table, or consume the topic itself" % topic)
+        return Consumer(feed.partition, offset, bytearray(self.config.log.batch_bytes), True)
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset stamped at `time_ms` (since 1970 UTC) or later."""
@@ -223,13 +316,18 @@ class Node:
             successor = partition.tick()
             if successor is not None:
                 self._the_link().offer(successor)
-            for log in partition.all_logs():
-                if log.failure is not None:
-                    deadlines.append(self._reopen(log, now_ms))
-                try:
-                    deadlines.append(log.tick(now_ms))
-                except StorageFull:
-                    deadlines.append(self._reopen(log, now_ms))
+        for partition in self.downlink.partitions():
+            partition.tick()
+        for log in self._every_log():
+            if log.failure is not None:
+                deadlines.append(self._reopen(log, now_ms))
+            try:
+                deadlines.append(log.tick(now_ms))
+            except StorageFull:
+                deadlines.append(self._reopen(log, now_ms))
+        if self.tables.topics and self.tables.tick():
+            deadlines.append(now_ms)
+        deadlines.extend(self.downlink.tick(now_ms))
         self._measure()
         if self.link is not None:
             deadlines.append(self.link.tick())
@@ -256,15 +354,16 @@ class Node:
         if ticket == self._slots.ticket:
             self._slots.synced(error)
             return
-        for log in [log for partition in self._all() for log in partition.all_logs()]:
+        for log in self._every_log():
             if log.owns(ticket):
                 log.synced(ticket, error)
                 return
+        self.downlink.synced(ticket, error)
 
     def _measure(self) -> bool:
         """Take stock of what is stored and owed, and give back what a limit demands. Returns whether the storage limit is kept."""
         stored = owed = 0
-        for log in self.logs():
+        for log in self._every_log():
             stored += log.total_bytes
             if not log.local:
                 owed += max(0, log.next - log.state.acked)
@@ -295,7 +394,7 @@ class Node:
     def _evict(self) -> int:
         """Give back one segment: the oldest of what is owed to nobody, else (unless the policy rejects) of what is not delivered yet."""
         best = None
-        for partition in self._all():
+        for partition in list(self._all()) + self.downlink.partitions():
             for log in partition.logs():
                 if not log.bases:
                     continue
@@ -360,14 +459,26 @@ class Node:
                         except StorageFull:
                             pass  # the log notes its own failure; without the mark these stamps stay untrusted, as they are
 
-    def forked(self, log: "Log", parting: "Parting") -> None:
+    def forked(self, log: "Log | FeedSource", parting: "Parting") -> None:
         """The hub holds, or was promised, other content of `log` (a restored disk, a cloned card, a rotten tail)."""
         for partition in self._all():
             if partition.current is log:
                 try:
-                    partition.fork(log, parting)
+                    partition.fork(partition.current, parting)
                 except (StorageFull, OSError):
                     return  # nothing has changed; the hub's next WANT finds it again
+
+    def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None":
+        """The hub offers something."""
+        return self.downlink.offered(session, row)
+
+    def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None:
+        """The hub sent something."""
+        self.downlink.arrived(receiver, ops)
+
+    def ended(self) -> None:
+        """The session is over."""
+        self.downlink.ended()
 
     # What it says of itself
 

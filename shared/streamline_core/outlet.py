@@ -12,6 +12,7 @@ from .sender import StreamSender
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .codec import Codec
+    from .hub_feeds import FeedSource
     from .log import Log
 
 KEEPALIVE_MS = 30000
@@ -42,7 +43,7 @@ class Outlet:
         self.frame_bytes_max = frame_bytes_max
         self._raw_bytes_max = min(len(self._buf) - frames.DATA_HEADER_BYTES, raw_bytes_max)
 
-    def add(self, log: "Log") -> StreamSender:
+    def add(self, log: "Log | FeedSource") -> StreamSender:
         handle = len(self.senders)
         self.senders[handle] = StreamSender(handle, log)
         return self.senders[handle]

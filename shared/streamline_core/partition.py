@@ -99,8 +99,11 @@ class Partition:
                         recover(log, self._entropy)
                         log.state.save()
 
-    def _create(self, ordinal: int, provisional: bool = False) -> "Log":
+    def _create(self, ordinal: int, provisional: bool = False, start: int = 0) -> "Log":
         log = self._open(random_u32(self._entropy))
+        if start:
+            log.state.checkpoint = log.state.starts_at = start
+            recover(log, self._entropy)
         log.state.ordinal = ordinal
         log.state.provisional = provisional
         log.state.save()
@@ -125,11 +128,15 @@ class Partition:
         fork_ = self._forking
         return self.logs() if fork_ is None or fork_.step != _CREATED else self.logs() + [fork_.successor]
 
-    def fork(self, log: "Log", parting: "Parting") -> None:
-        """The receiver's log is another one from `parting.at` on: go on in a new epoch, step by step (see `tick`). Nothing happens
-        while one is under way. Raises StorageFull, OSError: nothing has changed then."""
+    @property
+    def forking(self) -> bool:
+        return self._forking is not None
+
+    def fork(self, log: "Log", parting: "Parting", start: int = 0) -> None:
+        """The receiver's log is another one from `parting.at` on: go on in a new epoch, which begins at offset `start`, step by step (see
+        `tick`). Nothing happens while one is under way. Raises StorageFull, OSError: nothing has changed then."""
         if log is self.current and self._forking is None:
-            self._forking = _Fork(log, parting, self._create(log.state.ordinal + 1, True))
+            self._forking = _Fork(log, parting, self._create(log.state.ordinal + 1, True, start))
 
     def tick(self) -> "Log | None":
         """Carry a fork on; returns the new epoch when it counts and may be offered.

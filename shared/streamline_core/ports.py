@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol, Sequence
 
-    from .store_ops import Op, StreamState
+    from .store_ops import FeedChunk, FeedVersion, Op, StreamState
     from .stream import StreamId
 
     Buffer = bytes | bytearray | memoryview
@@ -71,6 +71,21 @@ if TYPE_CHECKING:
 
         def load_node(self, node: str) -> "bytes | None":
             """The storage id under which a node was last seen, or None."""
+
+        def load_head(self, topic: str, partition: int) -> "tuple[int, list[tuple[int, int]]]":
+            """The next cloud offset, and [(term, first offset)] of all that was given out, oldest first."""
+
+        def load_chunk(self, topic: str, partition: int, offset: int) -> "FeedChunk | None":
+            """The chunk of a log topic that holds this cloud offset."""
+
+        def load_versions(self, topic: str, partition: int, offset: int, end: int, count_max: int) -> "Sequence[FeedVersion]":
+            """What stands of a keyed topic in cloud offsets [offset, end), rising, at most `count_max`."""
+
+        def load_siblings(self, topic: str, partition: int, key: bytes) -> "Sequence[tuple[bytes, bool]]":
+            """What stands of a key: (extension as of a carried version, whether it is a tombstone)."""
+
+        def load_cursor(self, node: str, topic: str, partition: int) -> int:
+            """How far a node was last known to have a feed; 0 if never."""
 
         def commit(self, ops: "Sequence[Op]") -> int:
             """Apply all in one transaction, in order. Returns a ticket; the shell reports its completion with

@@ -36,6 +36,7 @@ class StreamReceiver:
         self.have_number = 0  # of the last HAVE of this session
         self._parted = False  # this session's sender holds another log under the same name: nothing of it is taken
         self._behind = False  # it holds less than was offered before
+        self._senders_end = 0
         self._offered_before = 0  # the end of what was offered before this session
         self._common_end = OFFSET_MAX  # up to here this session's sender holds what was offered before it
         self.window = Window(pool)
@@ -53,15 +54,16 @@ class StreamReceiver:
         self._offered_before = self.ahead.produced
         self._common_end = OFFSET_MAX
 
-    def on_have(self, next_: int, sent: int, lineage: "Sequence[Sequence[int]]", sealed: bool) -> "Op | None":
+    def on_have(self, next_: int, sent: int, lineage: "Sequence[Sequence[int]]", sealed: bool, held: "Any" = None) -> "Op | None":
         """The sender's durable end moved (or it says so again). sent: how far it has sent; lineage: of what it holds; sealed: the
-        epoch ends at `next_`. Raises ProtocolError for offsets out of all bounds."""
+        epoch ends at `next_`; held: only of a feed. Raises ProtocolError for offsets out of all bounds."""
         if next_ > OFFSET_MAX:
             raise ProtocolError("a HAVE up to offset %d; at most %d is allowed" % (next_, OFFSET_MAX))
         ahead = self.ahead
         if sent > ahead.next:
             self._lost_something()
         self._parted = self._contradicts(next_, lineage, sealed)
+        self._senders_end = next_
         self._compare(next_, lineage)
         self._behind = next_ < ahead.produced or self._common_end < OFFSET_MAX
         if self._behind and not self._parted and not sealed and ahead.closed and next_ > ahead.next:
@@ -100,6 +102,12 @@ class StreamReceiver:
             self._common_end = min(self._common_end, next_)
         elif self._common_end < OFFSET_MAX and term_at(lineage, last) == term_at(self.ahead.lineage, last) != UNKNOWN_TERM:
             self._common_end = OFFSET_MAX
+
+    def is_held(self, offset: int) -> bool:
+        """Whether this session's sender holds what lies at `offset` of the stream, as far as is known."""
+        if self._parted:
+            return False
+        return not self._behind or offset < min(self._senders_end, self._common_end)
 
     def close(self) -> "Op | None":
         """The origin no longer holds this epoch: what it still owed is lost by its storage."""

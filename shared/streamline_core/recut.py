@@ -1,18 +1,19 @@
 """Cuts a batch that is larger than the receiver's largest frame into smaller ones that say the same.
 
-Rule: offsets, times, keys, producer and order stay as they were; only where one batch ends and the next begins
-changes. A record that does not fit by itself is named, never dropped in silence. Loaded only when a peer's frames are
-that small.
+Rule: offsets, times, keys, producer and order stay as they were; only where one batch ends and the next begins changes (and, for a
+feed, from where offsets count). A record that does not fit by itself is named, never dropped in silence. Loaded only by who needs it.
 """
 
 import binascii
 import struct
 
-from .batch import DENSE, HEADER_BYTES, pack_header, records, understood
+from .batch import DENSE, HEADER_BYTES, batches, pack_header, records, understood
 from .record import encode_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable, Iterator
+
     from .batch import Header
     from .ports import Buffer
     from .record import Record
@@ -20,19 +21,25 @@ if TYPE_CHECKING:
     Part = tuple[int, int, bytes | None]
 
 
-def recut(header: "Header", batch: "Buffer", bytes_max: int) -> "list[Part]":
+def recut(
+    header: "Header", batch: "Buffer", bytes_max: int, start: int = 0, change: "Callable[[Record], None] | None" = None
+) -> "list[Part]":
     """Parts of a whole batch, each at most `bytes_max` bytes: (first offset, next offset, bytes), or bytes None for a record that
-    is larger.
+    is larger. start: what lies below it is left out; change: what is done to each record of a general batch before.
     Raises CorruptRecord if the batch is not what its header says."""
     if header.control or not understood(header):
-        return [(header.base, header.next, None)]
+        return [(max(start, header.base), header.next, None)]
     dense = header.flags & DENSE != 0
     parts: "list[Part]" = []
     bodies: "list[bytes]" = []
-    first = at = header.base
+    first = at = max(start, header.base)
     room = bytes_max - HEADER_BYTES
     size = 0
     for record in records(header, batch):
+        if record.offset < start:
+            continue
+        if change is not None:
+            change(record)
         body = record.value if dense else _encode(header, record, record.offset - (at if bodies else first))
         need = len(body) + (2 if dense else 0)
         if bodies and size + need > room:
@@ -52,7 +59,33 @@ def recut(header: "Header", batch: "Buffer", bytes_max: int) -> "list[Part]":
         parts.append((first, header.next, _pack(header, dense, first, header.next, bodies)))
     elif first < header.next and parts:
         parts[-1] = (parts[-1][0], header.next, parts[-1][2])
+    elif first < header.next:
+        parts.append((first, header.next, _pack(header, dense, first, header.next, bodies)))
     return parts
+
+
+def rebased(data: "Buffer", first: int, next_: int, base: int) -> "Iterator[bytes]":
+    """The records of whole batches that lie in offsets [first, next), as batches whose offsets begin at `base` and have no holes. Raises
+    CorruptRecord."""
+    for header, batch in batches(data):
+        if header.control or header.next <= first or header.base >= next_:
+            continue
+        inside = header.base >= first and header.next <= next_
+        if inside and header.span == header.count:
+            head = bytearray(HEADER_BYTES)
+            pack_header(
+                head, header.flags, header.count, header.span, base, header.hlc, header.term, 0, 0, 0, header.length - HEADER_BYTES,
+                header.body_crc,
+            )  # fmt: skip
+            yield bytes(head) + bytes(batch[HEADER_BYTES:])
+            base += header.count
+            continue
+        dense = header.flags & DENSE != 0
+        found = [record for record in records(header, batch) if first <= record.offset < next_]
+        bodies = [record.value if dense else _encode(header, record, 0) for record in found]
+        if found:
+            yield _pack(header, dense, base, base + len(bodies), bodies)
+            base += len(bodies)
 
 
 def _encode(header: "Header", record: "Record", skipped: int) -> bytes:
@@ -68,9 +101,9 @@ def _pack(header: "Header", dense: bool, first: int, next_: int, bodies: "list[b
     if dense:
         body = struct.pack("<%dH" % len(bodies), *[len(b) for b in bodies]) + body
     head = bytearray(HEADER_BYTES)
-    sequence = header.sequence + first - header.base if header.producer else 0
+    sequence = max(0, header.sequence + first - header.base) if header.producer else 0
     pack_header(
         head, header.flags, len(bodies), next_ - first, first, header.hlc, header.term, header.producer, sequence,
-        header.behind + first - header.base, len(body), binascii.crc32(body),
+        max(0, header.behind + first - header.base), len(body), binascii.crc32(body),
     )  # fmt: skip
     return bytes(head) + body

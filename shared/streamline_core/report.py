@@ -4,6 +4,7 @@ Rule: every number comes from the logs and from what the hub confirmed; nothing 
 """
 
 from .gaps import STORAGE
+from .topic import DIRECTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from .node import Node
 
 
+CLOUD_TO_EDGE = DIRECTIONS.index("cloud_to_edge")  # nothing is produced to such a topic here
+
+
 def status(node: "Node", link: "Link") -> "dict[str, Any]":
     """node, state (as `Link.state`), why it is not open, why the last frame was refused, hub, clock ("trusted" or "untrusted"),
-    stored_bytes, codec, counters, and the ledger as streams."""
+    stored_bytes, codec, counters, the ledger as streams, what the cloud sends as feeds, keyed topics as tables."""
     return {
         "node": node.config.node_id,
         "state": link.state,
@@ -28,6 +32,8 @@ def status(node: "Node", link: "Link") -> "dict[str, Any]":
         "codec": link.session.outlet.codec_name if link.session is not None else None,
         "counters": dict(link.counters),
         "streams": ledger(node),
+        "feeds": node.downlink.status(),
+        "tables": node.tables.status(),
     }
 
 
@@ -38,7 +44,7 @@ def ledger(node: "Node") -> "list[dict[str, Any]]":
     if node.link is not None and node.link.session is not None:
         for sender in node.link.session.outlet.senders.values():
             refusals[sender.log.folder] = sender.refused
-    return [_row(log, refusals.get(log.folder)) for log in node.logs()]
+    return [_row(log, refusals.get(log.folder)) for log in node.logs() if log.definition[1:2] != (CLOUD_TO_EDGE,)]
 
 
 def _row(log: "Log", refused: "str | None") -> "dict[str, Any]":

@@ -8,12 +8,13 @@ from .batch import parse_header
 from .errors import UsageError
 from .gaps import TOO_LARGE
 from .lineage import UNKNOWN_TERM, excerpt, parting, term_at
-from .log_reader import LogReader, Piece
+from .log_reader import Piece
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Sequence
 
+    from .hub_feeds import FeedSource
     from .log import Log
     from .recut import Part
 
@@ -36,13 +37,13 @@ class Parting:
 class StreamSender:
     """handle: its name within the session, 16 bits. refused: why the other side does not take it, or None."""
 
-    def __init__(self, handle: int, log: "Log") -> None:
+    def __init__(self, handle: int, log: "Log | FeedSource") -> None:
         self.handle = handle
         self.log = log
         self.refused: "str | None" = None
         self.wanted = False  # whether the receiver has asked for it in this session
         self.sent = 0
-        self._reader = LogReader(log, 0)
+        self._reader = log.reader(0)
         self._want_number = -1
         self._limit = 0
         self._under_way: "list[tuple[int, int]]" = []  # (next offset, stored bytes) of each piece sent and not confirmed

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .codec import Codecs
     from .frames import Frame
+    from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
@@ -64,6 +65,7 @@ WANT_ROWS_MAX = 32
 OUTBOX_MAX = 64  # frames that wait for the carrier; a peer that makes more of them and reads none gets no more
 HAVE_INTERVAL_MS = 1000
 HAVE_INTERVAL_MS_MAX = 15000
+HUB_HAVE_INTERVAL_MS_MAX = 120000  # to a node that does not answer, and of which nobody says that it has gone
 HAVES_UNANSWERED_MAX = 5
 HELLO_ANSWER_MS = 2000
 LOST_ROWS_MAX = 32
@@ -224,7 +226,7 @@ class Session:
             if number < receiver.have_number:
                 continue  # overtaken by a later one
             receiver.have_number = number
-            op = receiver.on_have(row[2], row[3], row[9], row[11])
+            op = receiver.on_have(row[2], row[3], row[9], row[11], row[10])
             if op is not None:
                 self.owner.arrived(self, receiver, [op])
 
@@ -291,10 +293,15 @@ class Session:
 
     # What goes out
 
-    def offer(self, log: "Log") -> None:
+    def offer(self, log: "Log | FeedSource") -> None:
         """A log that the other side may have."""
         sender = self.outlet.add(log)
         if self.state == OPEN:
+            self._have_rows.append(sender)
+
+    def offer_again(self, sender: "StreamSender") -> None:
+        """Something about it has changed that the other side has to hear."""
+        if self.state == OPEN and sender not in self._have_rows:
             self._have_rows.append(sender)
 
     def _offer_all(self, now_ms: int) -> None:
@@ -358,7 +365,7 @@ class Session:
             sender.offered()
             row = have_row(sender)
             rows.append(row)
-            size += 96 + 14 * len(row[9]) + 6 * len(row[10]) + len(row[4]) + len(row[6])
+            size += 96 + 14 * len(row[9]) + 6 * len(row[10] or ()) + len(row[4]) + len(row[6])
         return frames.encode(HAVE, self.id, (number, rows))
 
     def tick(self, now_ms: int) -> int:
@@ -380,12 +387,14 @@ class Session:
             half_ms = self._have_interval_ms // 2
             self._have_at_ms = now_ms + half_ms + jitter(self._entropy, half_ms)
         elif now_ms >= self._have_at_ms:
-            if self._unanswered >= HAVES_UNANSWERED_MAX:
+            # A hub goes on: who only listens would never learn that his session has ended.
+            if self._unanswered >= HAVES_UNANSWERED_MAX and self.me.role != HUB:
                 self.state = CLOSED
                 self.owner.ended(self, "silent", "%d HAVE were not answered" % self._unanswered, 0)
                 return -1
             self._have_rows = [sender for sender in self.outlet.senders.values() if sender.pending]
             self._unanswered += 1
-            self._have_interval_ms = min(self._have_interval_ms * 2, HAVE_INTERVAL_MS_MAX)
+            most = HAVE_INTERVAL_MS_MAX if self.me.role != HUB else HUB_HAVE_INTERVAL_MS_MAX
+            self._have_interval_ms = min(self._have_interval_ms * 2, most)
             self._have_at_ms = now_ms + self._have_interval_ms // 2 + jitter(self._entropy, self._have_interval_ms // 2)
         return self._have_at_ms

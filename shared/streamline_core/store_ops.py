@@ -65,12 +65,76 @@ class StreamChanged(Op):
         self.stream, self.state = stream, state
 
 
+class FeedChunk:
+    """A committed chunk as a feed needs it: its records have cloud offsets [cloud_offset, cloud_offset + count); the rest as in
+    ChunkReceived, and whose it is."""
+
+    def __init__(
+        self, cloud_offset: int, count: int, first: int, next_: int, origin: str, epoch: int, codec_id: int, raw_bytes: int, data: bytes
+    ) -> None:
+        self.cloud_offset, self.count, self.first, self.next = cloud_offset, count, first, next_
+        self.origin, self.epoch = origin, epoch
+        self.codec_id, self.raw_bytes, self.data = codec_id, raw_bytes, data
+
+
+class FeedVersion:
+    """A committed version that stands, as a feed needs it. record: the whole record, encoded with neither an offset nor a time before it
+    (`record.encode_record` with zeros), its extension that of a carried version."""
+
+    def __init__(self, cloud_offset: int, key: bytes, origin: str, epoch: int, offset: int, demoted: bool, record: bytes) -> None:
+        self.cloud_offset, self.key = cloud_offset, key
+        self.origin, self.epoch, self.offset = origin, epoch, offset
+        self.demoted, self.record = demoted, record
+
+
+class VersionStands:
+    """A record of a chunk of a keyed topic that nothing supersedes. index: which of the chunk's records; dot: whose; extension: as of a
+    carried version; record, demoted: as in FeedVersion; deleted: whether it is a tombstone; superseded: dots that stood before."""
+
+    def __init__(
+        self,
+        index: int,
+        key: bytes,
+        dot: "tuple[str, int, int]",
+        extension: bytes,
+        record: bytes,
+        deleted: bool,
+        demoted: bool,
+        superseded: "list[tuple[str, int, int]]",
+    ) -> None:
+        self.index, self.key, self.dot = index, key, dot
+        self.extension, self.record = extension, record
+        self.deleted, self.demoted, self.superseded = deleted, demoted, superseded
+
+
+class HubOpened(Op):
+    """A hub has opened the store: cloud offsets that are given out from now on are of this term."""
+
+    def __init__(self, term: int) -> None:
+        self.term = term
+
+
+class FeedConfirmed(Op):
+    """A node durably has a feed below this cloud offset."""
+
+    def __init__(self, node: str, topic: str, partition: int, next_: int) -> None:
+        self.node, self.topic, self.partition, self.next = node, topic, partition, next_
+
+
+class VersionRefused(Op):
+    """A record of a chunk that cannot be a version of its key; it stays in its chunk, and counts for nothing."""
+
+    def __init__(self, stream: "StreamId", offset: int, record: bytes, why: str) -> None:
+        self.stream, self.offset, self.record, self.why = stream, offset, record, why
+
+
 class ChunkReceived(Op):
     """Whole batches as they came.
 
     data: the batches, compressed by codec `codec_id` (0 = none) from `raw_bytes` bytes. Offsets [first, next) of the
     stream; `count` records lie in them (control batches and what compaction dropped do not count). Offsets below `first`
-    that the batches may hold were applied before and are to be skipped by readers. `count` cloud offsets are assigned.
+    that the batches may hold were applied before and are to be skipped by readers. `count` cloud offsets are assigned. versions: of a
+    keyed topic, what of it stands, in order.
     """
 
     def __init__(
@@ -79,6 +143,7 @@ class ChunkReceived(Op):
         self.stream, self.state = stream, state
         self.first, self.next, self.count = first, next_, count
         self.codec_id, self.raw_bytes, self.data = codec_id, raw_bytes, data
+        self.versions: "list[VersionStands]" = []
 
 
 class GapReceived(Op):

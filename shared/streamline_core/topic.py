@@ -11,14 +11,18 @@ from .errors import ProtocolError, UsageError
 PARTITIONS_MAX = 1024
 KINDS = ("log", "keyed")
 DIRECTIONS = ("edge_to_cloud", "cloud_to_edge", "bidirectional", "local")
+KEYED = KINDS.index("keyed")
 LOCAL = DIRECTIONS.index("local")
 STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
-_FIELDS = ("kind", "direction", "partitions", "strategy", "merge module")
+CUSTOM_MERGE = STRATEGIES[5]
+_FIELDS = ("kind", "direction", "partitions", "strategy", "merge module", "feed filter")
+FILTER_CHARS_MAX = 128
 
 
 class TopicDefinition:
     """kind: one of KINDS; direction: one of DIRECTIONS; partitions: 1 to 1024; strategy: one of STRATEGIES;
-    merge_hash: the first 8 bytes of the SHA-256 of the merge module, or empty. Raises UsageError for anything else."""
+    merge_hash: the first 8 bytes of the SHA-256 of the merge module, or empty; feed_filter: a pattern of the keys that a node is sent, ""
+    for all (`wanted_by`). Raises UsageError for anything else."""
 
     def __init__(
         self,
@@ -27,31 +31,52 @@ class TopicDefinition:
         partitions: int = 1,
         strategy: str = "last_write_wins",
         merge_hash: bytes = b"",
+        feed_filter: str = "",
     ) -> None:
         if kind not in KINDS or direction not in DIRECTIONS or strategy not in STRATEGIES:
             raise UsageError("topic definition %r, %r, %r is not known" % (kind, direction, strategy))
         if not isinstance(partitions, int) or not 1 <= partitions <= PARTITIONS_MAX or len(merge_hash) not in (0, 8):
             raise UsageError("partitions must be 1 to %d, not %r; a merge hash has 8 bytes" % (PARTITIONS_MAX, partitions))
+        if len(feed_filter) > FILTER_CHARS_MAX:
+            raise UsageError("a feed filter of %d characters; at most %d are allowed" % (len(feed_filter), FILTER_CHARS_MAX))
+        self.feed_filter = feed_filter
         self.kind = kind
         self.direction = direction
         self.partitions = partitions
         self.strategy = strategy
         self.merge_hash = merge_hash
 
-    def to_wire(self) -> "tuple[int, int, int, int, bytes]":
+    @property
+    def up(self) -> bool:
+        """Whether edges write it, and the cloud takes that."""
+        return self.direction in ("edge_to_cloud", "bidirectional")
+
+    @property
+    def down(self) -> bool:
+        """Whether the cloud sends it to edges."""
+        return self.direction in ("cloud_to_edge", "bidirectional")
+
+    def wanted_by(self, node: str, key: "bytes | None") -> bool:
+        """Whether a node is sent this key: as its feed filter says, where {node} is the node's name and * anything at all."""
+        if not self.feed_filter:
+            return True
+        return key is not None and _matches(self.feed_filter.replace("{node}", node).encode().split(b"*"), key)
+
+    def to_wire(self) -> "tuple[object, ...]":
         """The definition as CBOR carries it: indexes into the tables above, so their order never changes."""
-        return (
+        wire: "tuple[object, ...]" = (
             KINDS.index(self.kind),
             DIRECTIONS.index(self.direction),
             self.partitions,
             STRATEGIES.index(self.strategy),
             self.merge_hash,
         )
+        return wire + (self.feed_filter,) if self.feed_filter else wire
 
     def difference(self, other: "TopicDefinition") -> "str | None":
         """The first field in which two definitions differ, as `name: mine, theirs`; None if they are equal."""
-        mine = (self.kind, self.direction, self.partitions, self.strategy, self.merge_hash)
-        theirs = (other.kind, other.direction, other.partitions, other.strategy, other.merge_hash)
+        mine = (self.kind, self.direction, self.partitions, self.strategy, self.merge_hash, self.feed_filter)
+        theirs = (other.kind, other.direction, other.partitions, other.strategy, other.merge_hash, other.feed_filter)
         for i in range(len(mine)):
             if mine[i] != theirs[i]:
                 return "%s: %r here, %r there" % (_FIELDS[i], mine[i], theirs[i])
@@ -60,13 +85,31 @@ class TopicDefinition:
 
 def definition_from_wire(value: object) -> TopicDefinition:
     """Raises ProtocolError unless `value` is what `to_wire` gives, as a list or a tuple."""
-    if isinstance(value, (list, tuple)) and len(value) == 5:
-        kind, direction, partitions, strategy, merge_hash = value
+    if isinstance(value, (list, tuple)) and 5 <= len(value) <= 6:
+        kind, direction, partitions, strategy, merge_hash = value[:5]
+        feed_filter = value[5] if len(value) == 6 else ""
+        if not isinstance(feed_filter, str) or len(feed_filter) > FILTER_CHARS_MAX:
+            raise ProtocolError("not a topic definition: %r" % (value,))
         if type(kind) is int and type(direction) is int and type(strategy) is int and type(partitions) is int:
             if 0 <= kind < len(KINDS) and 0 <= direction < len(DIRECTIONS) and 0 <= strategy < len(STRATEGIES):
                 if isinstance(merge_hash, bytes) and len(merge_hash) in (0, 8) and 1 <= partitions <= PARTITIONS_MAX:
-                    return TopicDefinition(KINDS[kind], DIRECTIONS[direction], partitions, STRATEGIES[strategy], merge_hash)
+                    return TopicDefinition(KINDS[kind], DIRECTIONS[direction], partitions, STRATEGIES[strategy], merge_hash, feed_filter)
     raise ProtocolError("not a topic definition: %r" % (value,))
+
+
+def _matches(parts: "list[bytes]", text: bytes) -> bool:
+    """Whether `text` is these parts with anything between them."""
+    if len(parts) == 1:
+        return text == parts[0]
+    if not text.startswith(parts[0]) or not text.endswith(parts[-1]):
+        return False
+    at, end = len(parts[0]), len(text) - len(parts[-1])
+    for part in parts[1:-1]:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return at <= end
 
 
 def partition_of(key: bytes, partitions: int) -> int:

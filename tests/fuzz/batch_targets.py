@@ -16,9 +16,10 @@ from streamline_cloud.chunk_records import StoredChunk, chunk_records, chunk_val
 from streamline_core import batch as b
 from streamline_core.batch import Header, batches, body_is_whole, dense_lengths, parse_header, records, understood
 from streamline_core.errors import CorruptRecord
+from streamline_core.extension import pack_carried, pack_own, version_of
 from streamline_core.record import Record, encode_record, read_records
 from streamline_core.recut import recut
-from streamline_core.version import WRITERS_MAX, pack_context, parse_context
+from streamline_core.version import WRITERS_MAX, Version
 from streamline_host.codecs import codecs
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
@@ -192,21 +193,25 @@ def chunk_seeds() -> list[bytes]:
 
 
 CODECS = codecs("zstd")
-def run_context(data: bytes) -> None:
-    """The extension of a record that is a version: what its writer had seen."""
-    found = attempt(CorruptRecord, parse_context, data)
-    if found is not REFUSED:
-        side, context = found
-        assert len(context) <= WRITERS_MAX and parse_context(pack_context(side, context)) == (side, context)
 
 
-def context_seeds() -> list[bytes]:
+def run_extension(data: bytes) -> None:
+    """The extension of a record that is a version: packed again, it says the same."""
+    if data:
+        own = attempt(CorruptRecord, version_of, Record(7, 9, True, None, b"k", b"v", (), False, data), "e", 1)
+        if own is not REFUSED:
+            again = version_of(Record(7, 9, True, None, b"k", b"v", (), False, pack_carried(own)), "x", 2)
+            assert len(own.context) <= WRITERS_MAX and (again.dot, again.order, again.context) == (own.dot, own.order, own.context)
+
+
+def extension_seeds() -> list[bytes]:
     few = {("edge-1", 0xFFFFFFFF): 1 << 40, ("cloud", 7): 1}
-    return [pack_context("edge", {}), pack_context("cloud", few), pack_context("edge", {("n%d" % i, i): i + 1 for i in range(WRITERS_MAX)})]
+    many = {("n%d" % i, i): i + 1 for i in range(WRITERS_MAX)}
+    return [pack_own("edge", {}), pack_own("cloud", few), pack_carried(Version("n", 7, 99, "edge", 1 << 50, True, many, b""))]
 
 
 TARGETS = (
-    Target("context", run_context, context_seeds, "parse_context: what the writer of a version had seen"),
+    Target("extension", run_extension, extension_seeds, "version_of: what the record of a version carries"),
     Target("batch", run_batch, golden_batches, "parse_header, batches, dense_lengths, records, recut on raw bytes"),
     Target("sealedbatch", run_sealed_batch, sealed_batch_seeds, "the same behind right checksums"),
     Target("record", run_record, record_seeds, "read_records on any body, count and span"),

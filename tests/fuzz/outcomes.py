@@ -14,12 +14,12 @@ from logs import STREAM, Bench
 from streamline_core import cbor, frames
 from streamline_core.batch import batches, parse_header, records
 from streamline_core.errors import CorruptRecord, ProtocolError
+from streamline_core.extension import version_of
 from streamline_core.log_reader import LogReader
 from streamline_core.mqtt import MqttClient
-from streamline_core.record import read_records
+from streamline_core.record import Record, read_records
 from streamline_core.segments import segment_name
 from streamline_core.slots import Slots
-from streamline_core.version import parse_context
 
 if MICROPYTHON:
     from streamline_core.codec import DeviceDeflateCodec as DeflateCodec
@@ -123,13 +123,14 @@ def of_inflate(data):
     return shown(DeflateCodec().decompress(data[2:], data[0] | data[1] << 8 if len(data) > 1 else 0))
 
 
-def of_context(data):
-    side, context = parse_context(data)
-    return shown((side, [(origin, epoch, context[origin, epoch]) for origin, epoch in sorted(context)]))
+def of_extension(data):
+    version = version_of(Record(7, 9, True, None, b"k", b"v", (), False, data), "e", 1)
+    context = [(origin, epoch, version.context[origin, epoch]) for origin, epoch in sorted(version.context)]
+    return shown((version.dot, version.side, version.hlc, version.trusted, context, version.demoted))
 
 
 OUTCOMES = {
-    "context": of_context,
+    "extension": of_extension,
     "cbor": of_cbor,
     "frame": of_frame,
     "header": of_header,

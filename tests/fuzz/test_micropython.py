@@ -59,7 +59,7 @@ def inputs(rand: random.Random) -> Iterator[tuple[str, bytes]]:
             yield name, batch + packing.batch_from(sealed, 1 + sealed.below(3))
             yield name, changed("batch" if name == "header" else name, rand)
         yield "cbor", changed("cbor", rand)
-        yield "context", changed("context", rand)
+        yield "extension", changed("extension", rand)
         yield "frame", changed("frame", rand)
         yield "frame", frame_from(Fields(changed("shapedframe", rand)), b"8 bytes!")
         yield "record", changed("record", rand)[10:]

@@ -418,4 +418,35 @@ MUTATIONS = (
         '_all_of(siblings[-1:], "custom_merge failed',
         SILENT,
     ),
+    # Differences and digests
+    Mutation(
+        "what comes of another base is taken",
+        "difference.py",
+        'done != size or binascii.crc32(out) != struct.unpack_from("<I", difference, end)[0]',
+        "done != size",
+        SILENT,
+    ),
+    Mutation(
+        "a difference gives more than the receiver allows",
+        "difference.py",
+        "if size > min(bytes_max, VALUE_BYTES_MAX):",
+        "if size > VALUE_BYTES_MAX:",
+        BOUNDED,
+    ),
+    Mutation("every place that looks alike is tried", "difference.py", "in range(CANDIDATES_MAX)", "in range(VALUE_BYTES_MAX)", BOUNDED),
+    Mutation("dots are hashed in the order in which they come", "digest.py", "in sorted(dots)", "in list(dots)", AGREE),
+    Mutation(
+        "what is not here at all is not asked for",
+        "digest.py",
+        "if here != there:",
+        "if here != there and here != nothing:",
+        ARRIVES,
+    ),
+    Mutation(
+        "a list of hashes that is full says that it is all",
+        "digest.py",
+        "if len(found) > hashes_max:\n        found = found[:hashes_max]\n        last = found[-1]",
+        "found = found[:hashes_max]",
+        ARRIVES,
+    ),
 )

@@ -5,13 +5,15 @@ docs/FORMAT.md is a violation on the spot. It reads batches by itself, not by th
 """
 
 from bytes_on_disk import parse_batches
+from feed_rows import FeedRows
 from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, NodeSeen, StreamChanged, TopicDefined
 
 
-class SimStore:
+class SimStore(FeedRows):
     """fleet: gives time and takes violations. rows: {stream key: {offset: content key}}."""
 
     def __init__(self, fleet, latency_ms):
+        super().__init__()
         self._fleet = fleet
         self.latency_ms = latency_ms
         self.refusing = None  # the error that commits end with for now
@@ -78,11 +80,14 @@ class SimStore:
             {key: list(self.controls[key]) for key in self.controls},
             {key: list(self.gaps[key]) for key in self.gaps},
             {key: list(self.where[key]) for key in self.where},
+            self.copy(),
         )
 
     def restore(self, backup):
         self._under_way = []
-        self.topics, self.nodes, self.states, self.rows, self.controls, self.gaps, self.where = backup
+        self.topics, self.nodes, self.states, self.rows, self.controls, self.gaps, self.where, feeds = backup
+        self.term, self.heads, self.chunks, self.versions = feeds.term, feeds.heads, feeds.chunks, feeds.versions
+        self.cursors, self.refused = feeds.cursors, feeds.refused
 
     # Applying
 
@@ -97,6 +102,8 @@ class SimStore:
             return
         if isinstance(op, TopicDefined):
             self.topics[op.topic] = op.definition
+            return
+        if self.apply(op):
             return
         key = op.stream.key()
         had = self.states[key].next if key in self.states else 0

@@ -136,13 +136,7 @@ def test_what_is_not_built_is_refused_by_name():
                 "max_connections": 5,
                 "eviction_policy": "lru",
             },
-            "conflict_resolution": "keep_both",
             "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
-            "sync_topics": [
-                {"topic": "a", "direction": "bidirectional"},
-                {"topic": "b", "direction": "cloud_to_edge"},
-                {"topic": "c", "kind": "keyed"},
-            ],
         }
     )
     assert sorted(bad) == sorted(
@@ -152,15 +146,37 @@ def test_what_is_not_built_is_refused_by_name():
             "resources.max_file_descriptors",
             "resources.max_connections",
             "resources.eviction_policy",
-            "conflict_resolution",
             "mesh.enabled",
-            "sync_topics[0].direction",
-            "sync_topics[1].direction",
-            "sync_topics[2].kind",
         ]
     )
     for text in bad.values():
         assert "does not do that yet" in text
+
+
+def test_a_topics_strategy_is_its_own_or_that_of_the_node_and_fits_its_kind():
+    topics = [
+        {"topic": "a", "kind": "keyed", "direction": "bidirectional", "strategy": "cloud_wins", "feed_filter": "{node}/*"},
+        {"topic": "b", "kind": "keyed", "direction": "cloud_to_edge"},
+        {"topic": "c"},
+        {"topic": "d", "kind": "keyed", "strategy": "custom_merge", "merge": "python:m.py"},
+    ]
+    found = with_topic(sync_topics=topics, conflict_resolution="keep_both").topics
+    assert [found[name].strategy for name in "abcd"] == ["cloud_wins", "keep_both", "last_write_wins", "custom_merge"]
+    assert [found[name].merge for name in "abcd"] == [None, None, None, "python:m.py"] and found["a"].feed_filter == "{node}/*"
+    bad = problems(
+        {
+            "node_id": "n",
+            "sync_topics": [
+                {"topic": "a", "strategy": "cloud_wins"},
+                {"topic": "b", "kind": "keyed", "strategy": "custom_merge"},
+                {"topic": "c", "kind": "keyed", "merge": "python:m.py"},
+                {"topic": "d", "kind": "keyed", "feed_filter": "x*"},
+                {"topic": "e", "kind": "keyed", "strategy": "best_wins"},
+            ],
+        }
+    )
+    places = ["sync_topics[0].strategy", "sync_topics[1].merge", "sync_topics[2].merge", "sync_topics[3].feed_filter"]
+    assert sorted(bad) == sorted(places + ["sync_topics[4].strategy"]) and "last_write_wins" in bad["sync_topics[4].strategy"]
 
 
 def test_a_password_is_never_shown():

@@ -3,6 +3,7 @@
 Its store checks by itself that nothing comes twice or out of order. Everything random comes from one seed.
 """
 
+from feed_rows import FeedRows
 from harness import FakeClock, FakeEntropy, MemoryStorage, Random
 from streamline_core.batch import batches, records
 from streamline_core.codec import NONE, Codecs
@@ -15,10 +16,11 @@ from streamline_core.store_ops import ChunkReceived, GapReceived, NodeSeen, Topi
 WALL_MS = 1700000000000
 
 
-class MemoryStore:
+class MemoryStore(FeedRows):
     """A Store in memory. `values`: {stream key: {offset: value}}. Commits complete when `completed()` is asked."""
 
     def __init__(self):
+        super().__init__()
         self.topics = {}
         self.states = {}
         self.nodes = {}
@@ -67,7 +69,7 @@ class MemoryStore:
             self.nodes[op.node] = op.storage_id
         elif isinstance(op, TopicDefined):
             self.topics[op.topic] = op.definition
-        else:
+        elif not self.apply(op):
             key = op.stream.key()
             had = self.states[key].next if key in self.states else 0
             if isinstance(op, ChunkReceived):
@@ -175,7 +177,7 @@ class World:
         self.start_hub()
 
     def start_hub(self):
-        self.hub = Hub(HubConfig(topics=self.topics), self.clock, self.entropy, self.store, Codecs(NONE))
+        self.hub = Hub(HubConfig(topics=self.topics, feed_bytes=8192), self.clock, self.entropy, self.store, Codecs(NONE))
         self.hub.open()
 
     def crash_hub(self):

@@ -1,0 +1,146 @@
+"""What a node takes from its hub: one feed for each partition of a topic that flows down.
+
+Rule: a hub may offer feeds of what this node has defined alike, and nothing else; all feeds together hold no more credit than one pool.
+Knows nothing of frames, nor of what a feed does with what arrives.
+"""
+
+from .credit import CreditPool
+from .feed import FEED, FeedReceiver, KeyedFeed, LogFeed
+from .partition import Partition
+from .session import HUB
+from .stream import StreamId
+from .topic import TopicDefinition, definition_from_wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator
+
+    from .feed import Feed
+    from .hlc import HybridClock
+    from .keyed import KeyedPartition
+    from .log_limits import LogLimits
+    from .ports import Entropy, Storage
+    from .receiver import StreamReceiver
+    from .session import Session
+    from .store_ops import Op
+
+NOT_OURS = "feed"
+
+
+class Downlink:
+    """me: this node; credit_bytes: of all feeds together; room: whether its limits let so many bytes be stored. feeds: by (topic,
+    partition)."""
+
+    def __init__(
+        self,
+        me: str,
+        storage: "Storage",
+        limits: "LogLimits",
+        clock: "HybridClock",
+        entropy: "Entropy",
+        credit_bytes: int,
+        room: "Callable[[int], bool]",
+    ) -> None:
+        self.feeds: "dict[tuple[str, int], Feed]" = {}
+        self._definitions: "dict[str, TopicDefinition]" = {}
+        self._me = me
+        self._room = room
+        self._storage = storage
+        self._limits = limits
+        self._clock = clock
+        self._entropy = entropy
+        self._pool = CreditPool(credit_bytes)
+
+    def take_part(self, topic: str, number: int, definition: TopicDefinition, keyed: "KeyedPartition | None") -> None:
+        """Take the feed of a partition. keyed: where its versions go."""
+        self._definitions[topic] = definition
+        if keyed is not None:
+            self.feeds[topic, number] = KeyedFeed(topic, number, self._room, keyed, self._storage, self._me)
+            return
+        local = TopicDefinition("log", "local", definition.partitions)
+        partition = Partition(FEED, topic, number, local, self._storage, self._limits, self._clock, self._entropy)
+        self.feeds[topic, number] = LogFeed(topic, number, self._room, partition)
+
+    def _sorted(self) -> "Iterator[Feed]":
+        for key in sorted(self.feeds):
+            yield self.feeds[key]
+
+    def partitions(self) -> "list[Partition]":
+        """Those that hold what feeds brought."""
+        return [feed.partition for feed in self._sorted() if isinstance(feed, LogFeed)]
+
+    # What a session reports
+
+    def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None":
+        """The hub offers a feed."""
+        handle, _, _, _, topic, number, origin, _, definition = row[:9]
+        feed = self.feeds.get((topic, number))
+        peer = session.peer
+        if feed is None or peer is None or peer.role != HUB or origin != peer.node_id:
+            session.error(NOT_OURS, "%s takes no feed of topic %r from %s" % (self._me, topic, origin), 0, handle)
+            return None
+        why = self._definitions[topic].difference(definition_from_wire(definition))
+        if why is not None:
+            session.error(NOT_OURS, "topic %r: %s" % (topic, why), 0, handle)
+            return None
+        if feed.receiver is None:
+            feed.receiver = FeedReceiver(StreamId(origin, topic, number, row[7]), feed.state(), self._pool, feed)
+        feed.receiver.stream = StreamId(origin, topic, number, row[7])
+        feed.receiver.session = session
+        return feed.receiver
+
+    def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None:
+        if isinstance(receiver, FeedReceiver):
+            receiver.feed.arrived(ops)
+
+    def ended(self) -> None:
+        """There is no session any more."""
+        for feed in self._sorted():
+            if feed.receiver is not None:
+                feed.receiver.session = None
+                feed.receiver.window.close()
+                feed.receiver.handle = -1
+
+    # Time and tickets
+
+    def tick(self, now_ms: int) -> "list[int]":
+        """Confirm what has become durable, keep cursors. Returns when to come again."""
+        deadlines = []
+        for feed in self._sorted():
+            receiver = feed.receiver
+            if feed.settle() and receiver is not None and receiver.session is not None:
+                receiver.session.want(receiver)
+            if isinstance(feed, KeyedFeed):
+                deadlines.append(feed.save(now_ms))
+        return deadlines
+
+    def synced(self, ticket: int, error: "Exception | None") -> bool:
+        """Whether the ticket was of a cursor."""
+        for feed in self._sorted():
+            if isinstance(feed, KeyedFeed) and feed.slots.ticket == ticket:
+                feed.slots.synced(error)
+                return True
+        return False
+
+    @property
+    def idle(self) -> bool:
+        return not any([feed.slots.ticket for feed in self._sorted() if isinstance(feed, KeyedFeed)])
+
+    def close(self) -> None:
+        for feed in self._sorted():
+            if isinstance(feed, KeyedFeed):
+                feed.save(1 << 60)
+
+    def status(self) -> "list[dict[str, Any]]":
+        """A row for each feed."""
+        return [
+            {
+                "topic": feed.topic,
+                "partition": feed.number,
+                "next": feed.next,
+                "pending": feed.receiver.ahead.produced - feed.next if feed.receiver is not None else 0,
+                "refused": feed.refused,
+                "why": feed.why_refused or feed.why_waiting,
+            }
+            for feed in self._sorted()
+        ]

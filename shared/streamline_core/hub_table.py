@@ -1,0 +1,117 @@
+"""The tables of a hub: what stands of each key, joined as versions arrive.
+
+Rule: a version is joined with what the store holds and with what is on its way there, so that a transaction says all that changes; one that
+no sound node can have written is refused and counts for nothing. Knows nothing of sessions or of SQL.
+"""
+
+from .batch import batches, records, understood
+from .errors import CorruptRecord
+from .extension import pack_carried, version_of
+from .record import Record, encode_record
+from .store_ops import VersionRefused, VersionStands
+from .version import join, seen, why_unsound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .ports import Buffer, Store
+    from .store_ops import ChunkReceived, Op
+    from .version import Context, Version
+
+    Where = tuple[str, int, bytes]
+
+FUTURE_MS_MAX = 86400000  # a stamp further ahead than this is held for the work of a clock that nobody had set
+
+
+class HubTable:
+    """me: the hub's node id. refused: versions that no sound node can have written; why_refused: the last one; demoted: stamps held for
+    absurd."""
+
+    def __init__(self, me: str, store: "Store") -> None:
+        self.refused = 0
+        self.why_refused = ""
+        self.demoted = 0
+        self._me = me
+        self._store = store
+        self._under_way: "dict[Where, tuple[list[Version], int]]" = {}  # what will stand, and how many ops will make it so
+
+    def seen(self, topic: str, partition: int, key: bytes) -> "Context":
+        """What a write of the hub's own, now, has seen of a key."""
+        return seen(self._siblings((topic, partition, key)))
+
+    def _siblings(self, where: "Where") -> "list[Version]":
+        found = self._under_way.get(where)
+        if found is not None:
+            return found[0]
+        rows = self._store.load_siblings(where[0], where[1], where[2])
+        return join([_version(extension, deleted) for extension, deleted in rows])
+
+    def take(self, op: "ChunkReceived", data: "Buffer", heads: "Context", wall_ms: "int | None") -> "list[Op]":
+        """Join the versions in a chunk of a keyed topic, `data` being its batches; `op.versions` says what of it stands. heads: where the
+        hub's own streams end. Returns what else the store has to note."""
+        ops: "list[Op]" = []
+        index = 0
+        for header, batch in batches(data):
+            if header.control or not understood(header):
+                continue
+            for record in records(header, batch):
+                if op.first <= record.offset < op.next:
+                    why = self._join(op, index, record, heads, wall_ms)
+                    if why is not None:
+                        self.refused += 1
+                        self.why_refused = "%r at offset %d: %s" % (op.stream, record.offset, why)
+                        ops.append(VersionRefused(op.stream, record.offset, _encoded(record, record.extension), why))
+                    index += 1
+        return ops
+
+    def _join(self, op: "ChunkReceived", index: int, record: "Record", heads: "Context", wall_ms: "int | None") -> "str | None":
+        """Returns why it is refused, or None."""
+        stream = op.stream
+        if not record.key:
+            return "a record without a key on a keyed topic"
+        try:
+            version = version_of(record, stream.origin, stream.epoch)
+        except CorruptRecord as error:
+            return str(error)
+        why = why_unsound(version, self._me, heads)
+        if why is not None:
+            return why
+        if wall_ms is not None and version.trusted and version.hlc >> 16 > wall_ms + FUTURE_MS_MAX:
+            version.demoted = True
+            self.demoted += 1
+        where = (stream.topic, stream.partition, record.key)
+        before = self._siblings(where)
+        after = join(before, [version])
+        if version not in after:
+            return None  # it was superseded before it came, or is known
+        gone = [other.dot for other in before if other not in after]
+        extension = pack_carried(version)
+        encoded = _encoded(record, extension)
+        row = VersionStands(index, record.key, version.dot, extension, encoded, record.tombstone, version.demoted, gone)
+        op.versions.append(row)
+        under_way = self._under_way.get(where)
+        self._under_way[where] = after, under_way[1] + 1 if under_way is not None else 1
+        return None
+
+    def committed(self, op: "ChunkReceived") -> None:
+        """The store has committed an op: what stands by it is there."""
+        for row in op.versions:
+            where = (op.stream.topic, op.stream.partition, row.key)
+            found = self._under_way.get(where)
+            if found is not None:
+                if found[1] > 1:
+                    self._under_way[where] = found[0], found[1] - 1
+                else:
+                    del self._under_way[where]
+
+    def forget(self) -> None:
+        """Nothing is on its way any more: the store says what stands."""
+        self._under_way = {}
+
+
+def _version(extension: bytes, deleted: bool) -> "Version":
+    return version_of(Record(0, 0, True, None, b"", b"", (), deleted, extension), "", 0)
+
+
+def _encoded(record: "Record", extension: bytes) -> bytes:
+    value, key, headers = record.value, record.key, record.headers
+    return bytes(encode_record(0, 0, 0, value, key, headers, record.timestamp_ms, record.tombstone, extension))

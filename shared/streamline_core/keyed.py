@@ -1,0 +1,220 @@
+"""One partition of a keyed topic on this node: its own log, the log of what others wrote, and the table that is folded from both.
+
+Rule: a version is in the table once it is durable here, and until it is superseded it stays readable: what stands in the oldest segments
+is carried over before those go. A lost index costs nothing but reading. Knows nothing of sessions, or of who else holds the topic.
+"""
+
+from .batch import batches, records, understood
+from .conflict import Conflict
+from .errors import CorruptRecord
+from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
+from .log_reader import record_at
+from .recovery import open_log
+from .stream import StreamId
+from .table import Table
+from .topic import LOCAL
+from .version import SIDES, seen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .conflict import ConflictResolver, Resolution
+    from .hlc import HybridClock
+    from .log import Log
+    from .log_limits import LogLimits
+    from .log_reader import LogReader
+    from .partition import Partition
+    from .ports import Entropy, Storage
+    from .record import Record
+    from .table import Place
+    from .version import Version
+
+OTHERS = "_others"  # no node can be called that
+FOLD_BYTES_MAX = 1 << 20  # in one turn
+OVERHEAD_BYTES = 16  # of a stored record beside key, value and extension, about
+DEAD_BYTES_MIN = 4  # segments of what no longer stands are not worth carrying the rest over
+
+
+class KeyedPartition:
+    """own: what this node writes; resolver: what is shown where several versions stand. others: the log of versions that came from
+    elsewhere, and of own ones whose segment was given back. table: what stands."""
+
+    def __init__(
+        self,
+        own: "Partition",
+        resolver: "ConflictResolver",
+        storage: "Storage",
+        limits: "LogLimits",
+        clock: "HybridClock",
+        entropy: "Entropy",
+        buf: bytearray,
+    ) -> None:
+        self.own = own
+        self.topic = own.topic
+        self.number = own.number
+        self.resolver = resolver
+        self.table = Table()
+        self.unreadable = 0  # versions that were met and made no sense
+        self.trouble = ""  # why it could not be kept up with, the last time
+        self._limits = limits
+        self._clock = clock
+        self._buf = buf
+        stream = StreamId(OTHERS, own.topic, own.number, 0)
+        self.others = open_log(stream, storage, limits, clock, entropy)
+        self.others.definition = (1, LOCAL)
+        self._logs: "list[Log]" = []
+        self._terms: "list[int]" = []
+        self._readers: "list[LogReader]" = []
+        self._carrying: "Log | None" = None  # the log whose oldest segment is being carried over
+        self._carried_to = 0  # where that is done in `others`
+        self.fold()
+
+    # Folding
+
+    def _begin(self) -> None:
+        """Start the fold anew if a fork, or a failed storage, has changed what there is."""
+        logs = [self.others] + self.own.logs()
+        terms = [log.term for log in logs]
+        if logs == self._logs and terms == self._terms:
+            return
+        self._logs, self._terms = logs, terms
+        for log in logs:
+            log.kept_from = max(0, log.kept_from)
+        self._readers = [log.reader(log.first) for log in logs]
+        self._carrying = None
+        self.table.clear()
+
+    def fold(self, bytes_max: int = 0) -> bool:
+        """Take up what has become durable, about `bytes_max` bytes of it (0: all). Returns whether there is more. Raises OSError."""
+        self._begin()
+        taken = 0
+        for i in range(len(self._logs)):
+            while not bytes_max or taken < bytes_max:
+                piece = self._readers[i].read(self._buf, len(self._buf))
+                if piece is None:
+                    break
+                at = piece.at
+                for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
+                    if not header.control and understood(header):
+                        try:
+                            for record in records(header, batch):
+                                if record.offset >= piece.first:
+                                    self._take(i, record, at)
+                        except CorruptRecord:
+                            self.unreadable += 1
+                    at += header.length
+                taken += piece.bytes
+        return bytes_max > 0 and taken >= bytes_max
+
+    def _take(self, number: int, record: "Record", at: int) -> None:
+        if record.key is None:
+            self.unreadable += 1
+            return
+        ext = parse_extension(record.extension)
+        writer, offset, hlc = ext.writer, ext.offset, ext.hlc
+        if writer is None:
+            stream = self._logs[number].stream
+            writer, offset, hlc = pack_writer(stream.origin, stream.epoch), record.offset, record.hlc
+            ext.flags |= 0 if record.trusted else UNTRUSTED
+        self.table.apply(record.key, ext, writer, offset, hlc, record.tombstone, (number, record.offset, at, stored_bytes(record)))
+
+    # Writing
+
+    def extension_for(self, key: bytes) -> bytes:
+        """What goes into the record of the next write of a key: what this node has seen of it."""
+        self.fold()
+        return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
+
+    def is_news(self, record: "Record") -> bool:
+        """Whether a carried version would change what stands. Raises CorruptRecord."""
+        ext = parse_extension(record.extension)
+        if record.key is None or ext.writer is None:
+            raise CorruptRecord("a version without a key, or without its writer")
+        return not self.table.knows(record.key, ext, ext.writer, ext.offset)
+
+    def add(self, record: "Record") -> None:
+        """Store a carried version; it is in the table once it is durable. Raises StorageFull, QueueFull, UsageError (too large)."""
+        value, key = record.value, record.key
+        self.others.append_full(value, key, record.headers, record.timestamp_ms, 0, 0, record.tombstone, record.extension)
+
+    # Reading
+
+    def _version(self, version: "Version", place: "Place") -> "Version":
+        """A version with its value. Raises CorruptRecord, OSError."""
+        if version.value is not None:
+            version.value = record_at(self._logs[place[0]], place[1], place[2]).value
+        return version
+
+    def versions(self, key: bytes) -> "list[Version]":
+        """What stands of a key, the earliest first; empty if it was never written. Raises CorruptRecord, OSError."""
+        return [self._version(version, place) for version, place in self.table.siblings(key)]
+
+    def resolve(self, key: bytes) -> "tuple[list[Version], Resolution | None]":
+        """(what stands, what is shown of it and why: None where no two versions disagree)"""
+        versions = self.versions(key)
+        if len(versions) < 2:
+            return versions, None
+        return versions, self.resolver.resolve(Conflict(self.topic, self.number, key, versions))
+
+    def get(self, key: bytes) -> "bytes | None":
+        """The value that is shown; None for a key that was never written, or is deleted. Raises CorruptRecord, OSError."""
+        versions, resolution = self.resolve(key)
+        if resolution is not None:
+            return resolution.value
+        return versions[0].value if versions else None
+
+    # Giving back
+
+    def tick(self) -> bool:
+        """Fold what is new, and carry over where too much of a log no longer stands. Returns whether there is more to do at once."""
+        for log in [self.others] + self.own.logs():
+            if log.failure is not None:
+                return False
+        return self.fold(FOLD_BYTES_MAX) or self._compact()
+
+    def _compact(self) -> bool:
+        if self._carrying is not None:
+            if self.others.durable < self._carried_to or self._readers[0].offset < self._carried_to:
+                return False  # what was carried is not in the table at its new place yet
+            log, self._carrying = self._carrying, None
+            end = log.bases[1] if len(log.bases) > 1 else log.written
+            log.kept_from = end
+            if log is self.others:
+                log.state.acked = end
+            log.evict_oldest()
+            return True
+        for i in range(len(self._logs)):
+            log = self._logs[i]
+            dead = log.total_bytes - self.table.live_bytes.get(i, 0)
+            if len(log.bases) > 1 and dead > max(self.table.live_bytes.get(i, 0), DEAD_BYTES_MIN * log.limits.segment_bytes):
+                end = log.bases[1]
+                if end <= log.durable and end <= self._readers[i].offset and (i == 0 or end <= log.state.acked):
+                    self._carry(i, log, end)
+                    return True
+        return False
+
+    def _carry(self, number: int, log: "Log", end: int) -> None:
+        """Write again, to the log of others, what stands in the oldest segment."""
+        reader = log.reader(log.bases[0])
+        while reader.offset < end:
+            piece = reader.read(self._buf, 1)
+            if piece is None:
+                break
+            found = [
+                record
+                for header, batch in batches(memoryview(self._buf)[: piece.bytes])
+                if not header.control and understood(header)
+                for record in records(header, batch)
+            ]
+            for record in found:
+                place = (number, record.offset, piece.at, 0)
+                if record.key is not None and self.table.stands_at(record.key, place):
+                    if number:
+                        record.extension = pack_carried(version_of(record, log.stream.origin, log.stream.epoch))
+                    self.add(record)
+        self.others.commit()
+        self._carrying, self._carried_to = log, self.others.written
+
+
+def stored_bytes(record: "Record") -> int:
+    """About what a record takes on the disk."""
+    return len(record.key or b"") + len(record.value) + len(record.extension) + OVERHEAD_BYTES

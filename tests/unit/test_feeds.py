@@ -1,0 +1,190 @@
+"""What the cloud writes reaches every edge once, in order, whatever happens on the way; and the cloud knows who has it."""
+
+from harness import raises
+from streamline_core.errors import UsageError
+from streamline_core.topic import TopicDefinition
+from world import World, produce
+
+DOWN = {"topic": "promo", "direction": "cloud_to_edge"}
+BOTH = {"topic": "chat", "direction": "bidirectional"}
+
+
+def world_of(*topics, seed=1):
+    world = World(seed)
+    for topic in topics:
+        definition = TopicDefinition(topic.get("kind", "log"), topic["direction"], topic.get("partitions", 1))
+        world.hub.define(topic["topic"], definition)
+    return world
+
+
+def publish(world, n, topic="promo", start=0):
+    values = [b"promo %d" % i for i in range(start, start + n)]
+    for value in values:
+        world.hub.produce(topic, value)
+    return values
+
+
+def shown(edge, topic="promo"):
+    """What a consumer reads from the beginning, and its gaps."""
+    consumer = edge.node.feed_consumer(topic)
+    found = []
+    while True:
+        items = consumer.take()
+        if not items:
+            return found
+        found += [item.value if hasattr(item, "value") else (item.first, item.next, item.cause) for item in items]
+
+
+def crash_hub(world):
+    """It comes back, and says so, as the broker's retained status does."""
+    world.crash_hub()
+    for name in world.edges:
+        world.edges[name].node.hub_status(True, "".join(["%02x" % b for b in world.hub.boot]))
+
+
+def fed(world, topic="promo"):
+    head = world.store.load_head(topic, 0)[0]
+    return lambda: all([world.store.load_cursor(name, topic, 0) == head for name in world.edges])
+
+
+def test_what_the_cloud_writes_reaches_every_edge_once_in_order():
+    world = world_of(DOWN)
+    edges = [world.edge(name, sync_topics=[DOWN]).connect() for name in ("e1", "e2")]
+    values = publish(world, 300)
+    world.run(50)
+    world.run_until(fed(world))
+    for edge in edges:
+        assert shown(edge) == values
+        assert edge.node.ledger() == []
+        raises(UsageError, edge.node.produce, "promo", b"no")
+    assert world.store.load_cursor("e2", "promo", 0) == 300
+
+
+def test_an_edge_that_was_away_resumes_where_it_was():
+    world = world_of(DOWN)
+    edge = world.edge(sync_topics=[DOWN]).connect()
+    values = publish(world, 50)
+    world.run(100)
+    world.run_until(fed(world))
+    edge.disconnect()
+    values += publish(world, 50, start=50)
+    world.run(100)
+    edge.power_cut()
+    edge.connect()
+    edge.down.history = []
+    world.run_until(fed(world))
+    assert shown(edge) == values and edge.node.downlink.feeds["promo", 0].receiver.repeats == 0
+
+
+def test_a_wire_that_loses_repeats_and_reorders_shows_nowhere():
+    for seed in range(1, 5):
+        world = world_of(DOWN, seed=seed)
+        edge = world.edge(sync_topics=[DOWN]).connect()
+        for wire in (edge.up, edge.down):
+            wire.loss, wire.repeat, wire.reorder = 20, 10, 20
+        values = []
+        for i in range(20):
+            values += publish(world, 30, start=i * 30)
+            world.run(50)
+            if i % 5 == 2:
+                edge.power_cut()
+        world.run_until(fed(world), 600000)
+        assert shown(edge) == values, seed
+
+
+def test_what_one_edge_writes_reaches_the_others_and_not_itself():
+    world = world_of(BOTH)
+    one, two = [world.edge(name, sync_topics=[BOTH]).connect() for name in ("e1", "e2")]
+    written = produce(one, 40, topic="chat")
+    world.run_until(world.drained)
+    said = publish(world, 5, "chat")
+    world.run(100)
+    world.run_until(fed(world, "chat"))
+    assert shown(two, "chat") == written + said and shown(one, "chat") == said
+    assert world.values("e1", "chat") == [written]
+
+
+def test_a_hub_that_crashes_gives_out_nothing_that_it_might_forget():
+    world = world_of(DOWN, seed=3)
+    edge = world.edge(sync_topics=[DOWN]).connect()
+    world.run(200)
+    for i in range(10):
+        publish(world, 20, start=20 * i)
+        world.run(15)
+        crash_hub(world)
+        world.run(40)
+    world.run_until(fed(world), 300000)
+    stored = [row[1] for key in sorted(world.store.values) if key[0] == "cloud" for row in sorted(world.store.values[key].items())]
+    assert sorted(shown(edge)) == sorted(stored)
+
+
+def test_a_feed_of_a_restored_hub_is_read_on_where_the_two_part():
+    world = world_of(DOWN, seed=5)
+    edge = world.edge(sync_topics=[DOWN]).connect()
+    first = publish(world, 30)
+    world.run(100)
+    world.run_until(fed(world))
+    backup = world.store.copy(), dict(world.store.states), {key: dict(world.store.values[key]) for key in world.store.values}
+    publish(world, 20, start=30)
+    world.run(100)
+    world.run_until(fed(world))
+    consumer = edge.node.feed_consumer("promo", 0, 40)
+    assert len(consumer.take()) == 10
+    feeds, world.store.states, world.store.values = backup
+    world.store.heads, world.store.chunks, world.store.cursors = feeds.heads, feeds.chunks, feeds.cursors
+    crash_hub(world)
+    new = publish(world, 8, start=1000)
+    world.run(100)
+    world.run_until(fed(world), 300000)
+    world.run(1000)
+    assert shown(edge) == first + new  # what the hub no longer has is void
+    assert [item.value for item in consumer.take()] == new  # who had read it already reads on where the two parted
+    edge.power_cut()
+    world.run(50)
+    assert shown(edge) == first + new
+
+
+def test_a_consumer_reads_on_across_a_rewind():
+    world = world_of(DOWN, seed=6)
+    edge = world.edge(sync_topics=[DOWN]).connect()
+    first = publish(world, 30)
+    world.run(100)
+    world.run_until(fed(world))
+    consumer = edge.node.consumer("promo")
+    assert [record.value for record in consumer.take()] == first
+    feed = edge.node.downlink.feeds["promo", 0]
+    feed.rewind(10)
+    world.run(2000)
+    assert [record.value for record in consumer.take()] == first[10:]
+
+
+def test_frames_too_small_for_a_batch_get_it_in_parts():
+    world = world_of(DOWN, seed=7)
+    log = {"segment_bytes": 2048, "batch_bytes": 512}
+    edge = world.edge(sync_topics=[DOWN], frame_bytes_max=700, log=log).connect()
+    values = publish(world, 200)
+    world.run(100)
+    world.run_until(fed(world))
+    assert shown(edge) == values
+
+
+def test_definitions_that_differ_are_refused_by_name_on_both_sides():
+    world = world_of(DOWN)
+    edge = world.edge(sync_topics=[{"topic": "promo", "direction": "bidirectional"}]).connect()
+    produce(edge, 3, topic="promo")
+    world.run(3000)
+    assert "direction" in edge.node.ledger()[0]["refused"] and edge.node.ledger()[0]["pending"] == 3
+    raises(UsageError, world.hub.define, "promo", TopicDefinition("log", "bidirectional"))
+    raises(UsageError, world.hub.produce, "nowhere", b"x")
+
+
+def test_at_rest_no_frame_leaves():
+    world = world_of(DOWN, BOTH)
+    edge = world.edge(sync_topics=[DOWN, BOTH]).connect()
+    publish(world, 100)
+    world.run(100)
+    world.run_until(fed(world))
+    world.run(3000)
+    before = edge.node.link.counters["frames_out"] + world.hub.counters["frames_out"]
+    world.run(60000, 50)
+    assert edge.node.link.counters["frames_out"] + world.hub.counters["frames_out"] == before
