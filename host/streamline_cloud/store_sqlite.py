@@ -144,6 +144,14 @@ class SqliteStore:
         )
         return [(row[0], bool(row[1])) for row in rows]
 
+    def load_version(self, topic: str, partition: int, dot: tuple[str, int, int]) -> FeedVersion | None:
+        row = self._loads.execute(
+            "SELECT cloud_offset, key, demoted, record FROM versions WHERE topic_id = (SELECT id FROM topics WHERE name = ?)"
+            " AND partition = ? AND origin = ? AND epoch = ? AND offset = ?",
+            (topic, partition, *dot),
+        ).fetchone()
+        return None if row is None else FeedVersion(row[0], row[1], *dot, bool(row[2]), row[3])
+
     def load_cursor(self, node: str, topic: str, partition: int) -> int:
         row = self._loads.execute(
             "SELECT next FROM cursors WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ? AND node = ?",

@@ -87,6 +87,8 @@ class Downlink:
             feed.receiver = FeedReceiver(StreamId(origin, topic, number, row[7]), feed.state(), self._pool, feed)
         feed.receiver.stream = StreamId(origin, topic, number, row[7])
         feed.receiver.session = session
+        if isinstance(feed, KeyedFeed):
+            feed.receiver.bases = feed.keyed.value_of
         return feed.receiver
 
     def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None:

@@ -57,12 +57,14 @@ class FeedReceiver(StreamReceiver):
             self._lost_something()
         self.ahead.produced = max(next_, self.ahead.next)
 
-    def on_data(self, first: int, codec: "Codec", raw_bytes: int, payload: memoryview) -> "Sequence[Op]":
+    def on_data(
+        self, first: int, codec: "Codec", raw_bytes: int, payload: memoryview, shortened: bool = False
+    ) -> "Sequence[Op]":
         if not self.feed.ready:
             self._lost_something()
             return ()
         self._proven = True
-        return super().on_data(first, codec, raw_bytes, payload)
+        return super().on_data(first, codec, raw_bytes, payload, shortened)
 
     def on_gap(self, first: int, next_: int, cause: str, term: int) -> "Op | None":
         if not self.feed.ready:

@@ -83,8 +83,8 @@ class Hub:
         self._store = store
         self._codecs = codecs
         self.streams = HubStreams(store, config.credit_bytes, config.topics)
-        self.feeds = HubFeeds(config.node_id, store, codecs)
         self.table = HubTable(config.node_id, store)
+        self.feeds = HubFeeds(config.node_id, store, codecs, self.table.deltas)
         self._hlc = HybridClock(clock)
         self._writer: "HubWriter | None" = None
         self._buffer = bytearray(frames.DATA_HEADER_BYTES + config.feed_bytes)
@@ -262,8 +262,15 @@ class Hub:
         self._add(ops)
         defined = self.streams.definition(topic)
         if defined is not None:
+            if defined.kind == "keyed":
+                self._give_bases(receiver)
             self.feeds.follow(session, peer.node_id, receiver, defined)
         return receiver
+
+    def _give_bases(self, receiver: "StreamReceiver") -> None:
+        """What large values may be differences from."""
+        table, topic, partition = self.table, receiver.stream.topic, receiver.stream.partition
+        receiver.bases = lambda key, writer, offset: table.value_of(topic, partition, key, writer, offset)
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
         definition = self.streams.definition(receiver.stream.topic)

@@ -7,6 +7,7 @@ stands, so that offsets of what was superseded are passed over. Knows nothing of
 import binascii
 
 from .batch import BATCH_BYTES_MAX, HEADER_BYTES, SPAN_MAX, pack_header, parse_header
+from .delta import Deltas
 from .errors import CorruptRecord, ProtocolError
 from .gaps import CORRUPT
 from .lineage import term_at
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Sequence
 
     from .codec import Codecs
+    from .delta import Delta
     from .ports import Store
     from .receiver import StreamReceiver
     from .sender import StreamSender
@@ -68,7 +70,16 @@ class FeedSource:
     sealed = forking = False
 
     def __init__(
-        self, hub: str, node: str, place: "Place", definition: "TopicDefinition", head: Head, acked: int, store: "Store", codecs: "Codecs"
+        self,
+        hub: str,
+        node: str,
+        place: "Place",
+        definition: "TopicDefinition",
+        head: Head,
+        acked: int,
+        store: "Store",
+        codecs: "Codecs",
+        deltas: "dict[tuple[str, int, str, int, int], Delta]",
     ) -> None:
         self.node = node
         self.place = place
@@ -85,6 +96,8 @@ class FeedSource:
         self._head = head
         self._store = store
         self._codecs = codecs
+        self._deltas = deltas
+        self.deltas = Deltas()  # of what was read last
         self._chunk: "FeedChunk | None" = None  # the one that was opened last
         self._batches: "list[bytes] | None" = None  # its batches, with the cloud's offsets
         self._scratch = bytearray(HEADER_BYTES)
@@ -138,6 +151,7 @@ class FeedSource:
         at = looked = self.offset  # the end of the last body; below `looked` nothing is for this node but what is in `bodies`
         bodies: "list[bytes]" = []
         size = 0
+        self.deltas.rows = {}
         for _ in range(READS_MAX):
             rows = self._store.load_versions(topic, partition, looked, limit, VERSIONS_PER_READ)
             for row in rows:
@@ -149,6 +163,9 @@ class FeedSource:
                         return self._piece(buf, row.cloud_offset, bodies)
                     bodies.append(body)
                     size += len(body)
+                    delta = self._deltas.get((topic, partition, row.origin, row.epoch, row.offset))
+                    if delta is not None:
+                        self.deltas.rows[row.cloud_offset] = delta
                     at = row.cloud_offset + 1
                 looked = row.cloud_offset + 1
             if len(rows) < VERSIONS_PER_READ:
@@ -160,6 +177,10 @@ class FeedSource:
         if self._is_held(row.origin, row.epoch, row.offset) and not row.demoted:
             return False
         return self._definition.wanted_by(self.node, row.key)
+
+    def is_base_held(self, delta: "Delta") -> bool:
+        """Whether the node has the base: what its cursor has passed."""
+        return delta.cloud_offset < self.acked
 
     def _is_held(self, origin: str, epoch: int, offset: int) -> bool:
         """Whether the node has written that itself, and on this disk."""
@@ -221,10 +242,11 @@ class FeedSource:
 
 
 class HubFeeds:
-    """hub: its name. Who follows which feed, and how far it has come."""
+    """hub: its name; deltas: as in HubTable. Who follows which feed, and how far it has come."""
 
-    def __init__(self, hub: str, store: "Store", codecs: "Codecs") -> None:
+    def __init__(self, hub: str, store: "Store", codecs: "Codecs", deltas: "dict[tuple[str, int, str, int, int], Delta]") -> None:
         self._hub = hub
+        self._deltas = deltas
         self._store = store
         self._codecs = codecs
         self._heads: "dict[Place, Head]" = {}
@@ -248,7 +270,7 @@ class HubFeeds:
         source = sources.get(place)
         if source is None:
             acked = self._store.load_cursor(node, place[0], place[1])
-            source = FeedSource(self._hub, node, place, definition, self.head(place), acked, self._store, self._codecs)
+            source = FeedSource(self._hub, node, place, definition, self.head(place), acked, self._store, self._codecs, self._deltas)
             sources[place] = source
             self._followers.setdefault(place, {})[session] = source
             session.offer(source)

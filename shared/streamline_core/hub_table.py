@@ -4,10 +4,12 @@ Rule: a version is joined with what the store holds and with what is on its way 
 no sound node can have written is refused and counts for nothing. Knows nothing of sessions or of SQL.
 """
 
+from . import difference
 from .batch import batches, records, understood
+from .delta import VALUE_BYTES_MIN, Delta
 from .errors import CorruptRecord
-from .extension import pack_carried, version_of
-from .record import Record, encode_record
+from .extension import pack_carried, pack_writer, version_of, writer_of
+from .record import Record, encode_record, read_records
 from .store_ops import VersionRefused, VersionStands
 from .version import join, seen, why_unsound
 
@@ -19,17 +21,21 @@ if TYPE_CHECKING:
 
     Where = tuple[str, int, bytes]
 
+DELTAS_BYTES_MAX = 8 << 20
 FUTURE_MS_MAX = 86400000  # a stamp further ahead than this is held for the work of a clock that nobody had set
 
 
 class HubTable:
     """me: the hub's node id. refused: versions that no sound node can have written; why_refused: the last one; demoted: stamps held for
-    absurd."""
+    absurd; deltas: of large values that took the place of others, by (topic, partition) and dot."""
 
     def __init__(self, me: str, store: "Store") -> None:
         self.refused = 0
         self.why_refused = ""
         self.demoted = 0
+        self.deltas: "dict[tuple[str, int, str, int, int], Delta]" = {}
+        self._deltas_bytes = 0
+        self._deltas_bytes_max = DELTAS_BYTES_MAX
         self._me = me
         self._store = store
         self._under_way: "dict[Where, tuple[list[Version], int]]" = {}  # what will stand, and how many ops will make it so
@@ -37,6 +43,33 @@ class HubTable:
     def seen(self, topic: str, partition: int, key: bytes) -> "Context":
         """What a write of the hub's own, now, has seen of a key."""
         return seen(self._siblings((topic, partition, key)))
+
+    def value_of(self, topic: str, partition: int, key: bytes, writer: bytes, offset: int) -> "bytes | None":
+        """The value of a version that stands, or is on its way to; None if there is none."""
+        origin, epoch = writer_of(writer)
+        found = self._under_way.get((topic, partition, key))
+        for version in found[0] if found is not None else ():
+            if version.dot == (origin, epoch, offset) and version.value:
+                return version.value
+        row = self._store.load_version(topic, partition, (origin, epoch, offset))
+        return _decoded(row.record).value if row is not None and row.key == key else None
+
+    def _note_delta(self, where: "Where", version: "Version", before: "list[Version]") -> None:
+        """Where a large value takes the place of another, remember what it changed."""
+        base = before[-1] if before else None
+        if version.value is None or len(version.value) < VALUE_BYTES_MIN or base is None or base.value is None:
+            return
+        row = self._store.load_version(where[0], where[1], base.dot)
+        if row is None or len(row.record) < VALUE_BYTES_MIN:
+            return  # it is on its way to the store itself
+        content = difference.make(_decoded(row.record).value, version.value, len(version.value) // 2)
+        if content is not None:
+            while self.deltas and self._deltas_bytes + len(content) > self._deltas_bytes_max:
+                oldest = next(iter(self.deltas))
+                self._deltas_bytes -= len(self.deltas.pop(oldest).content)
+            delta = Delta(pack_writer(base.origin, base.epoch), base.offset, content, row.cloud_offset)
+            self.deltas[(where[0], where[1]) + version.dot] = delta
+            self._deltas_bytes += len(content)
 
     def _siblings(self, where: "Where") -> "list[Version]":
         found = self._under_way.get(where)
@@ -83,6 +116,7 @@ class HubTable:
         after = join(before, [version])
         if version not in after:
             return None  # it was superseded before it came, or is known
+        self._note_delta(where, version, before)
         gone = [other.dot for other in before if other not in after]
         extension = pack_carried(version)
         encoded = _encoded(record, extension)
@@ -106,6 +140,12 @@ class HubTable:
     def forget(self) -> None:
         """Nothing is on its way any more: the store says what stands."""
         self._under_way = {}
+
+
+def _decoded(record: bytes) -> "Record":
+    for found in read_records(record, 0, len(record), 0, 0, True, 1, 1):
+        return found
+    raise CorruptRecord("a stored version without a record")
 
 
 def _version(extension: bytes, deleted: bool) -> "Version":

@@ -6,6 +6,7 @@ is carried over before those go. A lost index costs nothing but reading. Knows n
 
 from .batch import batches, records, understood
 from .conflict import Conflict
+from .delta import DELTAS_BYTES_MAX, VALUE_BYTES_MIN, Deltas
 from .errors import CorruptRecord
 from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
 from .log_reader import record_at
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .log_limits import LogLimits
     from .log_reader import LogReader
     from .partition import Partition
-    from .ports import Entropy, Storage
+    from .ports import Buffer, Entropy, Storage
     from .record import Record
     from .table import Place
     from .version import Version
@@ -123,6 +124,31 @@ class KeyedPartition:
         """What goes into the record of the next write of a key: what this node has seen of it."""
         self.fold()
         return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
+
+    def note_write(self, log: "Log", offset: int, key: bytes, value: "Buffer") -> None:
+        """A write of a key was just accepted, on top of what stands: where it is large, remember what it changed. Raises nothing: without
+        that, it travels whole."""
+        if len(value) < VALUE_BYTES_MIN:
+            return
+        if log.deltas is None:
+            log.deltas = Deltas(min(DELTAS_BYTES_MAX, self._limits.buffer_bytes))
+        try:
+            for version, place in self.table.siblings(key)[-1:]:
+                base = self._version(version, place).value
+                if base is not None:
+                    log.deltas.add(offset, base, value, pack_writer(version.origin, version.epoch), version.offset)
+        except (CorruptRecord, OSError):
+            pass
+
+    def value_of(self, key: bytes, writer: bytes, offset: int) -> "bytes | None":
+        """The value of a version that stands here; None if it does not, or cannot be read."""
+        try:
+            for version, place in self.table.siblings(key):
+                if version.offset == offset and pack_writer(version.origin, version.epoch) == writer:
+                    return self._version(version, place).value
+        except (CorruptRecord, OSError):
+            pass
+        return None
 
     def is_news(self, record: "Record") -> bool:
         """Whether a carried version would change what stands. Raises CorruptRecord."""

@@ -9,6 +9,7 @@ from .batch import HEADER_BYTES, OFFSET_MAX, pack_header, parse_header
 from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
 from .durable_mark import DurableMark
 from .errors import QueueFull, StorageFull, UsageError
+from .extension import pack_writer
 from .gaps import EVICTED, ROLLED_BACK
 from .lineage import extend, thin
 from .log_reader import LogReader
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Sequence
 
     from .batch import Header
+    from .delta import Delta, Deltas
     from .gaps import Gap
     from .hlc import HybridClock
     from .log_limits import LogLimits
@@ -49,6 +51,7 @@ class Log:
         self.successor: "Log | None" = None
         self.ends_at = -1  # where the epoch ended, -1 while it is open; durable when state.sealed_at says the same
         self.saved = False  # whether there was a saved state when it was opened
+        self.deltas: "Deltas | None" = None  # of large values of a keyed topic
         self.kept_from = -1  # what lies at or above it is still needed here; -1: nothing is
         self.held = False  # a successor whose predecessor's seal is not durable: so nothing here is
         self.total_bytes = 0
@@ -135,6 +138,10 @@ class Log:
 
     def reader(self, offset: int) -> LogReader:
         return LogReader(self, offset)
+
+    def is_base_held(self, delta: "Delta") -> bool:
+        """Whether the other side has the base: what it confirmed of this epoch, and all that it has sent itself."""
+        return delta.offset < self.acked or delta.writer != pack_writer(self.stream.origin, self.stream.epoch)
 
     def segment_of(self, offset: int) -> int:
         """The index of the segment that holds `offset`, if any does."""

@@ -259,7 +259,10 @@ class Node:
             raise UsageError("key %r of topic %s belongs to partition %d" % (checked, topic, keyed.number))
         extension = keyed.extension_for(checked)
         deleted = value is None
-        return log, log.append_full(value or b"", checked, headers or (), timestamp_ms, producer, sequence, deleted, extension)
+        offset = log.append_full(value or b"", checked, headers or (), timestamp_ms, producer, sequence, deleted, extension)
+        if value is not None and self.config.cloud_endpoint is not None:
+            keyed.note_write(log, offset, checked, value)
+        return log, offset
 
     def delete(self, topic: str, key: "Buffer") -> "tuple[Log, int]":
         """Write that a key of a keyed topic is deleted; as `produce`."""

@@ -4,7 +4,7 @@ Rule: whole batches of one stream, compressed together, as many as fit the frame
 Knows nothing of greetings or of what the other side answers.
 """
 
-from . import frames
+from . import delta, frames
 from .codec import NONE
 from .lineage import term_at
 from .sender import StreamSender
@@ -30,6 +30,7 @@ class Outlet:
         self.stored_bytes = 0  # what was in them
         self.rate_bytes_s = 0  # a lower bound of what the link bears, 0: not measured
         self.progress = False
+        self.shortens = False  # whether the peer takes differences
         self._raw_bytes_max = len(buf) - frames.DATA_HEADER_BYTES
         self._buf = buf
         self._codec: "Codec" = NONE
@@ -95,10 +96,12 @@ class Outlet:
                 term = term_at(sender.log.state.lineage, piece.next - 1)
                 return frames.encode(frames.GAP, session, (sender.handle, piece.first, piece.next, piece.cause, term))
             raw = view[: piece.bytes]
+            shortened = sender.shorten(raw, piece) if self.shortens else None
+            flags, raw_bytes = (0, piece.bytes) if shortened is None else (delta.FLAG, len(shortened))
             codec = self._codec
-            payload = codec.compress(raw)
-            if len(payload) >= piece.bytes:
-                codec, payload = NONE, raw
+            payload = codec.compress(raw if shortened is None else shortened)
+            if len(payload) >= raw_bytes:
+                codec, payload = NONE, raw if shortened is None else shortened
             self._ratio = min(RATIO_MAX, piece.bytes * 0.95 / len(payload))
             if len(payload) <= limit:
                 break
@@ -114,7 +117,7 @@ class Outlet:
         self.stored_bytes += piece.bytes
         if self._probe_ms < 0:
             self._probe_ms, self._probe_bytes = now_ms, size
-        frames.pack_data_header(self._buf, session, sender.handle, codec.id, piece.bytes, first)
-        if codec is NONE:
+        frames.pack_data_header(self._buf, session, sender.handle, codec.id | flags, raw_bytes, first)
+        if codec is NONE and not flags:
             return memoryview(self._buf)[:size]
         return b"".join((bytes(memoryview(self._buf)[: frames.DATA_HEADER_BYTES]), payload))

@@ -84,6 +84,9 @@ if TYPE_CHECKING:
         def load_siblings(self, topic: str, partition: int, key: bytes) -> "Sequence[tuple[bytes, bool]]":
             """What stands of a key: (extension as of a carried version, whether it is a tombstone)."""
 
+        def load_version(self, topic: str, partition: int, dot: "tuple[str, int, int]") -> "FeedVersion | None":
+            """A version that stands."""
+
         def load_cursor(self, node: str, topic: str, partition: int) -> int:
             """How far a node was last known to have a feed; 0 if never."""
 

@@ -5,8 +5,11 @@ is taken becomes an op for the store, with the state that holds after it. Knows 
 """
 
 from .batch import DENSE, OFFSET_MAX, body_is_whole, dense_lengths, parse_header, records, understood
+from .codec import NONE
 from .credit import WINDOW_BYTES_MIN, Window
+from .delta import lengthen
 from .errors import CorruptRecord, ProtocolError
+from .frames import RAW_BYTES_MAX
 from .gaps import CAUSES, REFUSED
 from .lineage import UNKNOWN_TERM, fill, insert, term_at
 from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChanged, StreamState, loss_of
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from .batch import Header
     from .codec import Codec
     from .credit import CreditPool
+    from .delta import Bases
+    from .ports import Buffer
     from .store_ops import Op
     from .stream import StreamId
 
@@ -32,6 +37,7 @@ class StreamReceiver:
         self.stream = stream
         self.applied = state
         self.ahead = state.copy()
+        self.bases: "Bases | None" = None  # what differences are from, where this topic has any
         self.handle = -1
         self.have_number = 0  # of the last HAVE of this session
         self._parted = False  # this session's sender holds another log under the same name: nothing of it is taken
@@ -131,8 +137,11 @@ class StreamReceiver:
         """Nothing is under way to the store."""
         return self.applied.next == self.ahead.next
 
-    def on_data(self, first: int, codec: "Codec", raw_bytes: int, payload: "memoryview") -> "Sequence[Op]":
-        """Ops for what is new in a DATA frame. Raises ProtocolError where the frame is not what it says."""
+    def on_data(
+        self, first: int, codec: "Codec", raw_bytes: int, payload: "memoryview", shortened: bool = False
+    ) -> "Sequence[Op]":
+        """Ops for what is new in a DATA frame. shortened: its large values are differences. Raises ProtocolError where the frame is not
+        what it says."""
         ahead = self.ahead
         if first > ahead.next or first >= self._common_end or self._parted:
             self._lost_something()
@@ -144,6 +153,11 @@ class StreamReceiver:
         raw = codec.decompress(payload, raw_bytes)
         if len(raw) != raw_bytes:
             raise ProtocolError("a DATA frame of other than the promised length")
+        if shortened:
+            whole = self._lengthened(raw)
+            if whole is None:
+                return ()
+            raw, raw_bytes, payload, codec = whole, len(whole), memoryview(whole), NONE
         view = memoryview(raw)
         ops: "list[Op]" = []
         start = at = 0
@@ -189,6 +203,14 @@ class StreamReceiver:
             if not ops:
                 raise ProtocolError(broken)
         return ops
+
+    def _lengthened(self, data: "Buffer") -> "bytes | None":
+        """A frame's batches with whole values; None where it is asked for again, because a base is not here or there is no credit."""
+        whole = lengthen(data, RAW_BYTES_MAX, self.bases) if self.bases is not None else None
+        if whole is None or not self.window.covers(self.under_way_bytes + len(whole)):
+            self._lost_something()
+            return None
+        return whole
 
     def _continues(self, offset: int, term: int) -> bool:
         """Whether `term` may have written `offset` of the log that was taken or offered so far, as far as its terms are known."""

@@ -5,6 +5,7 @@ round trip. The receiver is the authority on what arrived and what was lost. Kno
 """
 
 from .batch import parse_header
+from .delta import shorten
 from .errors import UsageError
 from .gaps import TOO_LARGE
 from .lineage import UNKNOWN_TERM, excerpt, parting, term_at
@@ -43,6 +44,8 @@ class StreamSender:
         self.refused: "str | None" = None
         self.wanted = False  # whether the receiver has asked for it in this session
         self.sent = 0
+        self._farthest = 0  # the highest that `sent` ever was
+        self._whole_to = 0  # below it no differences are sent
         self._reader = log.reader(0)
         self._want_number = -1
         self._limit = 0
@@ -99,6 +102,8 @@ class StreamSender:
         state.reported = max(next_, produced) if log.sealed else max(state.reported, next_)
         state.lost = _loss(lost)
         state.gaps.forget_below(min(next_, log.first))
+        if log.deltas is not None:
+            log.deltas.forget_below(next_)
         self._limit = limit
         while self._under_way and self._under_way[0][0] <= next_:
             self._under_way_bytes -= self._under_way.pop(0)[1]
@@ -109,6 +114,7 @@ class StreamSender:
             self._seek(next_)
             if rewound:
                 self._rewound_at = have_number - 1
+                self._whole_to = self._farthest
                 self._pieces_max = PIECES_AFTER_REWIND
             return progress, rewound or self._unproven, None
         return progress, self._unproven, None
@@ -155,9 +161,18 @@ class StreamSender:
             piece = self._reader.read(buf, min(bytes_max, self._limit - self._under_way_bytes))
         if piece is not None:
             self.sent = piece.next
+            self._farthest = max(self._farthest, piece.next)
             self._under_way.append((piece.next, piece.bytes))
             self._under_way_bytes += piece.bytes
         return piece
+
+    def shorten(self, raw: "memoryview", piece: "Piece") -> "bytes | None":
+        """The batches of the piece just taken, with differences for large values from what the receiver has; None where there are none, and
+        after a rewind: perhaps it had not what we believed."""
+        deltas = self.log.deltas
+        if deltas is None or not deltas.rows or piece.next <= self._whole_to:
+            return None
+        return shorten(raw, piece.first, deltas.rows, self.log.is_base_held)
 
     def cut_up(self, batch: "bytes | memoryview", bytes_max: int) -> None:
         """The last `take` gave this one batch, and no frame to the peer can hold it: it goes in parts of at most `bytes_max` bytes."""

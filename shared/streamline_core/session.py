@@ -6,7 +6,7 @@ with another id never reaches it. Knows nothing of who carries the frames, nor o
 
 import hashlib
 
-from . import frames
+from . import delta, frames
 from .backoff import jitter
 from .batch import OFFSET_MAX
 from .errors import ProtocolError
@@ -151,7 +151,7 @@ class Session:
         self._nonce = bytes(buf)
         me = self.me
         return (
-            frames.PROTOCOL_VERSION, me.node_id, me.role, self._nonce, me.storage_id, self.codecs.names,
+            frames.PROTOCOL_VERSION, me.node_id, me.role, self._nonce, me.storage_id, self.codecs.names + (delta.NAME,),
             me.frame_bytes_max, me.raw_bytes_max, (), me.software,
         )  # fmt: skip
 
@@ -177,6 +177,7 @@ class Session:
             raise ProtocolError("a greeting with a nonce of %d bytes and frames of %d" % (len(fields[3]), fields[6]))
         self.peer = Peer(fields)
         limit = min(fields[6], self.me.frame_bytes_max)
+        self.outlet.shortens = delta.NAME in fields[5]
         self.outlet.agree(self.codecs.choose(fields[5]), limit, min(fields[7], frames.RAW_BYTES_MAX))
 
     def _welcome(self, frame: "Frame", now_ms: int) -> None:
@@ -234,7 +235,8 @@ class Session:
         handle, codec_id, raw_bytes, first = frame.fields
         receiver = self._receiver(handle)
         receiver.last_data_ms = now_ms
-        ops = receiver.on_data(first, self.codecs.by_id(codec_id), raw_bytes, frame.payload or memoryview(b""))
+        codec, payload = self.codecs.by_id(codec_id & ~delta.FLAG), frame.payload or memoryview(b"")
+        ops = receiver.on_data(first, codec, raw_bytes, payload, codec_id & delta.FLAG != 0)
         if ops:
             self.owner.arrived(self, receiver, list(ops))
         else:

@@ -41,6 +41,10 @@ class FeedRows:
         rows = self.versions.get((topic, partition), {})
         return [(rows[dot][1].extension, rows[dot][1].deleted) for dot in sorted(rows) if rows[dot][1].key == key]
 
+    def load_version(self, topic, partition, dot):
+        found = self.versions.get((topic, partition), {}).get(tuple(dot))
+        return FeedVersion(found[0], found[1].key, dot[0], dot[1], dot[2], found[1].demoted, found[1].record) if found else None
+
     def load_cursor(self, node, topic, partition):
         return self.cursors.get((node, topic, partition), 0)
 

@@ -11,7 +11,7 @@ from world import World, config_of, copy_of
 STATE = {"topic": "state", "kind": "keyed", "direction": "bidirectional"}
 
 
-def world_of(edges=2, seed=1, strategy="last_write_wins", **more):
+def world_of(edges=2, seed=1, strategy="last_write_wins", log=None, frame_bytes_max=4096, **more):
     world = World(seed)
     topic = dict(STATE)
     topic["strategy"] = strategy
@@ -19,7 +19,10 @@ def world_of(edges=2, seed=1, strategy="last_write_wins", **more):
     partitions, feed_filter = topic.get("partitions", 1), topic.get("feed_filter", "")
     world.hub.define("state", TopicDefinition("keyed", topic["direction"], partitions, strategy, b"", feed_filter))
     for i in range(edges):
-        world.edge("e%d" % i, sync_topics=[topic]).connect()
+        given = {"sync_topics": [topic], "cloud_endpoint": "mqtt://cloud", "frame_bytes_max": frame_bytes_max}
+        if log is not None:
+            given["log"] = log
+        world.edge("e%d" % i, **given).connect()
     return world
 
 
