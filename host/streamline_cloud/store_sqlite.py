@@ -9,13 +9,15 @@ batch.
 """
 
 import fcntl
+import itertools
 import json
+import operator
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,22 @@ class SqliteStore:
             (topic, partition, key),
         )
         return [(row[0], bool(row[1])) for row in rows]
+
+    def load_dots(self, topic: str, partition: int) -> Iterable[tuple[bytes, list[tuple[str, int, int]]]]:
+        rows = self._loads.execute(
+            "SELECT key, origin, epoch, offset FROM versions WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ?"
+            " ORDER BY key",
+            (topic, partition),
+        )
+        for key, group in itertools.groupby(rows, operator.itemgetter(0)):
+            yield key, [(row[1], row[2], row[3]) for row in group]
+
+    def load_records(self, topic: str, partition: int, key: bytes) -> Sequence[bytes]:
+        rows = self._loads.execute(
+            "SELECT record FROM versions WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ? AND key = ?",
+            (topic, partition, key),
+        )
+        return [row[0] for row in rows]
 
     def load_version(self, topic: str, partition: int, dot: tuple[str, int, int]) -> FeedVersion | None:
         row = self._loads.execute(

@@ -7,6 +7,7 @@ Knows nothing of frames, nor of what a feed does with what arrives.
 from .credit import CreditPool
 from .feed import FEED, FeedReceiver, KeyedFeed, LogFeed
 from .partition import Partition
+from .reconcile import Reconciler, digests_for
 from .session import HUB
 from .stream import StreamId
 from .topic import TopicDefinition, definition_from_wire
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from .store_ops import Op
 
 NOT_OURS = "feed"
+
+
+class TableReplica:
+    """What this node holds of a keyed partition."""
+
+    def __init__(self, keyed: "KeyedPartition") -> None:
+        self._keyed = keyed
+        self.count = keyed.table.__len__
+        self.root = keyed.table.root
+        self.entries = keyed.table.entries
+        self.bodies = keyed.bodies
 
 
 class Downlink:
@@ -89,11 +101,19 @@ class Downlink:
         feed.receiver.session = session
         if isinstance(feed, KeyedFeed):
             feed.receiver.bases = feed.keyed.value_of
+            if not self._definitions[topic].feed_filter:
+                replica = TableReplica(feed.keyed)
+                session.reconcilers[handle] = Reconciler(replica, digests_for(session.outlet.frame_bytes_max))
         return feed.receiver
 
     def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None:
         if isinstance(receiver, FeedReceiver):
             receiver.feed.arrived(ops)
+
+    def versions(self, receiver: "StreamReceiver", batch: bytes) -> None:
+        """The hub found that we have not some versions. Raises ProtocolError."""
+        if isinstance(receiver, FeedReceiver) and isinstance(receiver.feed, KeyedFeed):
+            receiver.feed.take_versions(batch)
 
     def ended(self) -> None:
         """There is no session any more."""
@@ -114,6 +134,10 @@ class Downlink:
                 receiver.session.want(receiver)
             if isinstance(feed, KeyedFeed):
                 deadlines.append(feed.save(now_ms))
+                if feed.settled and receiver is not None and receiver.session is not None:
+                    reconciler = receiver.session.reconcilers.get(receiver.handle)
+                    if reconciler is not None:
+                        deadlines.append(reconciler.due(now_ms))
         return deadlines
 
     def synced(self, ticket: int, error: "Exception | None") -> bool:

@@ -309,6 +309,27 @@ class KeyedFeed(Feed):
                     self._join(record)
         self.keyed.others.cut()
 
+    def take_versions(self, batch: bytes) -> None:
+        """What the hub found that we have not. Where there is no room for it, it is found again. Raises ProtocolError."""
+        try:
+            if self._room(len(batch)):
+                for header, body in batches(batch):
+                    for record in records(header, body):
+                        self._join(record)
+                self.keyed.others.cut()
+        except CorruptRecord as error:
+            raise ProtocolError("versions that cannot be read: %s" % error)
+        except (StorageFull, QueueFull, OSError) as error:
+            self.why_waiting = str(error)
+
+    @property
+    def settled(self) -> bool:
+        """All that was written here is confirmed, and all that the hub has is here."""
+        receiver, log = self.receiver, self.keyed.own.current
+        if receiver is None or receiver.session is None or not self.ready or receiver.ahead.produced != receiver.applied.next:
+            return False
+        return log.next == log.durable == log.acked or receiver.handle < 0
+
     def _join(self, record: "Record") -> None:
         try:
             why = self._why_unsound(record)

@@ -30,7 +30,7 @@ HAVE = 3
 WANT = 4
 DATA = 5
 GAP = 6
-STATE = 7  # of keyed topics: reserved
+STATE = 7
 DIFF = 8
 ERROR = 9
 BYE = 10
@@ -50,6 +50,9 @@ _SHAPES = {
     WANT: ("u", "u", [("u", "u", [("s", "u")], "u", "?", _LINEAGE, "u")]),
     # number, number of the last HAVE, [handle, next, [cause, lost], limit, resend, lineage, produced]
     GAP: ("u", "u", "u", "s", "u"),  # handle, first, next, cause, term that wrote the last of them (0: not known)
+    STATE: ("u", "u", "u", ["u"], "u", "u", "u", "x"),
+    # handle of a feed, kind, a level's bits, parents and their bits, first and last hash, digests or hashes (reconcile.py)
+    DIFF: ("u", "x"),  # handle of a feed, a batch of carried versions
     ERROR: ("s", "s", "u", "n"),  # code, text, stay away for ms, handle
     BYE: ("s", "u"),  # text, stay away for ms
 }

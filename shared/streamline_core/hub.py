@@ -7,7 +7,8 @@ greeting. Knows nothing of MQTT or SQL.
 
 from . import VERSION, frames
 from .backoff import jitter
-from .errors import ProtocolError, StreamlineError, UsageError
+from .batch import batches, records
+from .errors import CorruptRecord, ProtocolError, QueueFull, StreamlineError, UsageError
 from .frames import DATA, ERROR, HELLO
 from .hlc import HybridClock
 from .hub_feeds import HubFeeds
@@ -84,7 +85,7 @@ class Hub:
         self._codecs = codecs
         self.streams = HubStreams(store, config.credit_bytes, config.topics)
         self.table = HubTable(config.node_id, store)
-        self.feeds = HubFeeds(config.node_id, store, codecs, self.table.deltas)
+        self.feeds = HubFeeds(config.node_id, store, codecs, self.table)
         self._hlc = HybridClock(clock)
         self._writer: "HubWriter | None" = None
         self._buffer = bytearray(frames.DATA_HEADER_BYTES + config.feed_bytes)
@@ -288,6 +289,25 @@ class Hub:
         data = self._codecs.by_id(op.codec_id).decompress(memoryview(op.data), op.raw_bytes)
         heads = self._the_writer().heads(stream.topic, stream.partition)
         self._add(self.table.take(op, data, heads, self._clock.wall_ms()))
+
+    def versions(self, session: Session, handle: int, batch: bytes) -> None:
+        """A node found that we have not some versions: after our store was rolled back it may be the only one that has them. They are
+        written again as they are, in a stream of our own. Raises ProtocolError."""
+        stream = session.outlet.senders[handle].log.stream
+        topic, partition = stream.topic, stream.partition
+        if (topic, partition) not in self.feeds.rolled_back:
+            return
+        try:
+            for header, body in batches(batch):
+                for record in records(header, body):
+                    if not self.table.knows(record, topic, partition):
+                        value, headers, timestamp_ms = None if record.tombstone else record.value, record.headers, record.timestamp_ms
+                        self._the_writer().produce(topic, partition, value, record.key, headers, timestamp_ms, None, record.extension)
+        except CorruptRecord as error:
+            raise ProtocolError("versions that cannot be read: %s" % error)
+        except (QueueFull, UsageError):
+            pass  # they are found again
+        self._take_written()
 
     # What is produced here
 

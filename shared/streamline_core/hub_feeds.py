@@ -10,8 +10,10 @@ from .batch import BATCH_BYTES_MAX, HEADER_BYTES, SPAN_MAX, pack_header, parse_h
 from .delta import Deltas
 from .errors import CorruptRecord, ProtocolError
 from .gaps import CORRUPT
+from .hub_table import HubTable, StoreReplica
 from .lineage import term_at
 from .log_reader import Piece
+from .reconcile import Reconciler, digests_for
 from .record import put_varint
 from .recut import rebased, recut
 from .store_ops import FeedConfirmed
@@ -242,14 +244,15 @@ class FeedSource:
 
 
 class HubFeeds:
-    """hub: its name; deltas: as in HubTable. Who follows which feed, and how far it has come."""
+    """hub: its name; table: what stands of keyed topics. Who follows which feed, and how far it has come."""
 
-    def __init__(self, hub: str, store: "Store", codecs: "Codecs", deltas: "dict[tuple[str, int, str, int, int], Delta]") -> None:
+    def __init__(self, hub: str, store: "Store", codecs: "Codecs", table: HubTable) -> None:
         self._hub = hub
-        self._deltas = deltas
+        self._table = table
         self._store = store
         self._codecs = codecs
         self._heads: "dict[Place, Head]" = {}
+        self.rolled_back: "dict[Place, bool]" = {}  # somebody was found to have more of it than the store
         self._sources: "dict[Session, dict[Place, FeedSource]]" = {}
         self._followers: "dict[Place, dict[Session, FeedSource]]" = {}
 
@@ -270,10 +273,13 @@ class HubFeeds:
         source = sources.get(place)
         if source is None:
             acked = self._store.load_cursor(node, place[0], place[1])
-            source = FeedSource(self._hub, node, place, definition, self.head(place), acked, self._store, self._codecs, self._deltas)
+            source = FeedSource(self._hub, node, place, definition, self.head(place), acked, self._store, self._codecs, self._table.deltas)
             sources[place] = source
             self._followers.setdefault(place, {})[session] = source
-            session.offer(source)
+            handle = session.offer(source)
+            if definition.kind == "keyed" and not definition.feed_filter:
+                replica = StoreReplica(self._table, self._store, place[0], place[1])
+                session.reconcilers[handle] = Reconciler(replica, digests_for(session.outlet.frame_bytes_max))
         source.offered[stream.origin, stream.epoch] = receiver
 
     def ended(self, session: "Session") -> None:
@@ -294,6 +300,7 @@ class HubFeeds:
         source = self._sources.get(session, {}).get((sender.log.stream.topic, sender.log.stream.partition))
         if source is not None:
             source.parted = at
+            self.rolled_back[source.place] = True
             session.offer_again(sender)
 
     def committed(self, places: "Sequence[Place]") -> "list[Session]":

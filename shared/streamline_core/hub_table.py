@@ -7,14 +7,18 @@ no sound node can have written is refused and counts for nothing. Knows nothing 
 from . import difference
 from .batch import batches, records, understood
 from .delta import VALUE_BYTES_MIN, Delta
+from .digest import entry_hash, replaced
 from .errors import CorruptRecord
 from .extension import pack_carried, pack_writer, version_of, writer_of
 from .record import Record, encode_record, read_records
 from .store_ops import VersionRefused, VersionStands
+from .stream import StreamId
 from .version import join, seen, why_unsound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterable, Sequence
+
     from .ports import Buffer, Store
     from .store_ops import ChunkReceived, Op
     from .version import Context, Version
@@ -34,6 +38,7 @@ class HubTable:
         self.why_refused = ""
         self.demoted = 0
         self.deltas: "dict[tuple[str, int, str, int, int], Delta]" = {}
+        self._roots: "dict[tuple[str, int], int]" = {}
         self._deltas_bytes = 0
         self._deltas_bytes_max = DELTAS_BYTES_MAX
         self._me = me
@@ -113,10 +118,15 @@ class HubTable:
             self.demoted += 1
         where = (stream.topic, stream.partition, record.key)
         before = self._siblings(where)
+        root = self._roots.get((stream.topic, stream.partition))
         after = join(before, [version])
         if version not in after:
             return None  # it was superseded before it came, or is known
         self._note_delta(where, version, before)
+        if root is not None:
+            was = entry_hash(record.key, [other.dot for other in before]) if before else 0
+            root = replaced(root, was, entry_hash(record.key, [other.dot for other in after]))
+            self._roots[stream.topic, stream.partition] = root
         gone = [other.dot for other in before if other not in after]
         extension = pack_carried(version)
         encoded = _encoded(record, extension)
@@ -125,6 +135,35 @@ class HubTable:
         under_way = self._under_way.get(where)
         self._under_way[where] = after, under_way[1] + 1 if under_way is not None else 1
         return None
+
+    def root(self, topic: str, partition: int) -> int:
+        """The digest of all that stands (digest.py); kept once it was asked for."""
+        place = (topic, partition)
+        found = self._roots.get(place)
+        if found is None:
+            found = 0
+            for key, dots in self._store.load_dots(topic, partition):
+                if (topic, partition, key) not in self._under_way:
+                    found = replaced(found, 0, entry_hash(key, dots))
+            for where in self._under_way:
+                if where[:2] == place:
+                    found = replaced(found, 0, entry_hash(where[2], [version.dot for version in self._under_way[where][0]]))
+            self._roots[place] = found
+        return found
+
+    def keys(self, topic: str, partition: int) -> int:
+        """How many keys there are."""
+        return sum([1 for _ in self._store.load_dots(topic, partition)])
+
+    def knows(self, record: "Record", topic: str, partition: int) -> bool:
+        """Whether a carried version stands, or has stood: its stream is applied beyond it. Raises CorruptRecord."""
+        version = version_of(record, "", 0)
+        if not record.key:
+            return True
+        state = self._store.load_stream(StreamId(version.origin, topic, partition, version.epoch))
+        if state is not None and state.next > version.offset:
+            return True
+        return any([other.dot == version.dot for other in self._siblings((topic, partition, record.key))])
 
     def committed(self, op: "ChunkReceived") -> None:
         """The store has committed an op: what stands by it is there."""
@@ -140,6 +179,7 @@ class HubTable:
     def forget(self) -> None:
         """Nothing is on its way any more: the store says what stands."""
         self._under_way = {}
+        self._roots = {}
 
 
 def _decoded(record: bytes) -> "Record":
@@ -155,3 +195,24 @@ def _version(extension: bytes, deleted: bool) -> "Version":
 def _encoded(record: "Record", extension: bytes) -> bytes:
     value, key, headers = record.value, record.key, record.headers
     return bytes(encode_record(0, 0, 0, value, key, headers, record.timestamp_ms, record.tombstone, extension))
+
+
+class StoreReplica:
+    """What the hub holds of a keyed partition."""
+
+    def __init__(self, table: HubTable, store: "Store", topic: str, partition: int) -> None:
+        self._table = table
+        self._store = store
+        self._place = topic, partition
+
+    def count(self) -> int:
+        return self._table.keys(*self._place)
+
+    def root(self) -> int:
+        return self._table.root(*self._place)
+
+    def entries(self) -> "Iterable[tuple[bytes, Sequence[tuple[str, int, int]]]]":
+        return self._store.load_dots(*self._place)
+
+    def bodies(self, key: bytes) -> "Sequence[bytes]":
+        return self._store.load_records(self._place[0], self._place[1], key)

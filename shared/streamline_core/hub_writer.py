@@ -80,8 +80,10 @@ class HubWriter:
         headers: "Sequence[tuple[str, Buffer]]",
         timestamp_ms: "int | None",
         context: "Context | None",
+        carried: bytes = b"",
     ) -> Written:
-        """Accept a record; value None: its key is deleted; context: of a version. Raises UsageError (too large), QueueFull."""
+        """Accept a record; value None: its key is deleted; context: of a version; carried: the extension of one that somebody else wrote.
+        Raises UsageError (too large), QueueFull."""
         if self._waiting >= WAITING_MAX:
             raise QueueFull("%d records wait for the store" % self._waiting)
         found = self._streams.get((topic, partition))
@@ -91,7 +93,7 @@ class HubWriter:
         size = len(value or b"") + len(key or b"") + sum([len(name) + len(content) + 8 for name, content in headers])
         if size > VALUE_BYTES_MAX:
             raise UsageError("a record of %d bytes is too large for %s: at most %d fit a batch" % (size, topic, VALUE_BYTES_MAX))
-        extension = pack_own(SIDES[1], context) if context is not None else b""
+        extension = pack_own(SIDES[1], context) if context is not None else carried
         hlc = self._clock.stamp()
         if found.bodies and (found.size + size + len(extension) + MOVE_ROOM_BYTES > BATCH_BYTES_MAX or len(found.bodies) == COUNT_MAX):
             self._take(found)
@@ -105,7 +107,7 @@ class HubWriter:
         written = Written(found.stream, found.next + len(found.bodies) - 1)
         found.waiting.append(written)
         self._waiting += 1
-        if context is not None:
+        if extension:
             self._take(found)  # what is written next, of the same key, has seen this
         return written
 

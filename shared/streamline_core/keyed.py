@@ -10,6 +10,7 @@ from .delta import DELTAS_BYTES_MAX, VALUE_BYTES_MIN, Deltas
 from .errors import CorruptRecord
 from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
 from .log_reader import record_at
+from .record import encode_record
 from .recovery import open_log
 from .stream import StreamId
 from .table import Table
@@ -134,7 +135,7 @@ class KeyedPartition:
             log.deltas = Deltas(min(DELTAS_BYTES_MAX, self._limits.buffer_bytes))
         try:
             for version, place in self.table.siblings(key)[-1:]:
-                base = self._version(version, place).value
+                base = self._version(key, version, place).value
                 if base is not None:
                     log.deltas.add(offset, base, value, pack_writer(version.origin, version.epoch), version.offset)
         except (CorruptRecord, OSError):
@@ -145,7 +146,7 @@ class KeyedPartition:
         try:
             for version, place in self.table.siblings(key):
                 if version.offset == offset and pack_writer(version.origin, version.epoch) == writer:
-                    return self._version(version, place).value
+                    return self._version(key, version, place).value
         except (CorruptRecord, OSError):
             pass
         return None
@@ -164,15 +165,38 @@ class KeyedPartition:
 
     # Reading
 
-    def _version(self, version: "Version", place: "Place") -> "Version":
+    def _record(self, key: bytes, place: "Place") -> "Record":
+        """Raises OSError; CorruptRecord where it cannot be read any more: then it stands here no longer, and whoever has it may bring
+        it."""
+        try:
+            return record_at(self._logs[place[0]], place[1], place[2])
+        except CorruptRecord:
+            self.table.lose(key, place)
+            self.unreadable += 1
+            raise
+
+    def _version(self, key: bytes, version: "Version", place: "Place") -> "Version":
         """A version with its value. Raises CorruptRecord, OSError."""
         if version.value is not None:
-            version.value = record_at(self._logs[place[0]], place[1], place[2]).value
+            version.value = self._record(key, place).value
         return version
+
+    def bodies(self, key: bytes) -> "list[bytes]":
+        """What stands of a key, as records that are carried to another replica; without what cannot be read."""
+        found = []
+        for version, place in self.table.siblings(key):
+            try:
+                record = self._record(key, place)
+            except (CorruptRecord, OSError):
+                continue
+            extension = pack_carried(version)
+            value, headers, timestamp_ms = record.value, record.headers, record.timestamp_ms
+            found.append(bytes(encode_record(0, 0, 0, value, key, headers, timestamp_ms, record.tombstone, extension)))
+        return found
 
     def versions(self, key: bytes) -> "list[Version]":
         """What stands of a key, the earliest first; empty if it was never written. Raises CorruptRecord, OSError."""
-        return [self._version(version, place) for version, place in self.table.siblings(key)]
+        return [self._version(key, version, place) for version, place in self.table.siblings(key)]
 
     def resolve(self, key: bytes) -> "tuple[list[Version], Resolution | None]":
         """(what stands, what is shown of it and why: None where no two versions disagree)"""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         def offers(self) -> "list[Log]": ...
         def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
         def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
+        def versions(self, receiver: "StreamReceiver", batch: bytes) -> None: ...
         def ended(self) -> None: ...
 
 
@@ -247,6 +248,9 @@ class Link:
 
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
         return self._owner.offered(session, row)
+
+    def versions(self, session: Session, handle: int, batch: bytes) -> None:
+        self._owner.versions(session.receivers[handle], batch)
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
         self._owner.arrived(receiver, ops)

@@ -479,6 +479,10 @@ class Node:
         """The hub sent something."""
         self.downlink.arrived(receiver, ops)
 
+    def versions(self, receiver: "StreamReceiver", batch: bytes) -> None:
+        """The hub found that we have not some versions."""
+        self.downlink.versions(receiver, batch)
+
     def ended(self) -> None:
         """The session is over."""
         self.downlink.ended()

@@ -7,7 +7,7 @@ Never imported at run time (boards pay for every module): types only.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol, Sequence
+    from typing import Iterable, Protocol, Sequence
 
     from .store_ops import FeedChunk, FeedVersion, Op, StreamState
     from .stream import StreamId
@@ -83,6 +83,12 @@ if TYPE_CHECKING:
 
         def load_siblings(self, topic: str, partition: int, key: bytes) -> "Sequence[tuple[bytes, bool]]":
             """What stands of a key: (extension as of a carried version, whether it is a tombstone)."""
+
+        def load_dots(self, topic: str, partition: int) -> "Iterable[tuple[bytes, list[tuple[str, int, int]]]]":
+            """Each key of a keyed topic with the dots of what stands of it."""
+
+        def load_records(self, topic: str, partition: int, key: bytes) -> "Sequence[bytes]":
+            """The records of what stands of a key, as in FeedVersion."""
 
         def load_version(self, topic: str, partition: int, dot: "tuple[str, int, int]") -> "FeedVersion | None":
             """A version that stands."""

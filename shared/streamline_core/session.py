@@ -9,8 +9,9 @@ import hashlib
 from . import delta, frames
 from .backoff import jitter
 from .batch import OFFSET_MAX
+from .digest import DIGEST_BYTES, DIGESTS_MAX, Level
 from .errors import ProtocolError
-from .frames import BYE, DATA, ERROR, GAP, HAVE, HELLO, WANT, WELCOME
+from .frames import BYE, DATA, DIFF, ERROR, GAP, HAVE, HELLO, STATE, WANT, WELCOME
 from .hlc import WALL_MS_MAX
 from .outlet import Outlet
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
+    from .reconcile import Reconciler
     from .sender import Parting, StreamSender
     from .store_ops import Op
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
         def arrived(self, session: "Session", receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
         def opened(self, session: "Session") -> None: ...
+        def versions(self, session: "Session", handle: int, batch: bytes) -> None: ...
         def forked(self, session: "Session", sender: "StreamSender", parting: "Parting") -> None: ...
         def ended(self, session: "Session", code: str, text: str, away_ms: int) -> None: ...
 
@@ -56,6 +59,8 @@ TABLE = {
     (OPEN, WANT): "_want",
     (OPEN, DATA): "_data",
     (OPEN, GAP): "_gap",
+    (OPEN, STATE): "_state",
+    (OPEN, DIFF): "_diff",
     (OPEN, ERROR): "_error",
     (OPEN, BYE): "_bye",
 }
@@ -69,6 +74,7 @@ HUB_HAVE_INTERVAL_MS_MAX = 120000  # to a node that does not answer, and of whic
 HAVES_UNANSWERED_MAX = 5
 HELLO_ANSWER_MS = 2000
 LOST_ROWS_MAX = 32
+FRAME_ROOM_BYTES = 32  # around a batch in a DIFF
 CAUSE_CHARS_MAX = 32
 
 
@@ -128,6 +134,7 @@ class Session:
         self.round_trip_ms = -1
         self.outlet = Outlet(read_buffer)
         self.receivers: "dict[int, StreamReceiver]" = {}
+        self.reconcilers: "dict[int, Reconciler]" = {}  # by the handle of a keyed topic's feed
         self.refused_frames = 0
         self._entropy = entropy
         self._nonce = b""
@@ -251,6 +258,19 @@ class Session:
         else:
             self._want_due.add(handle)
 
+    def _state(self, frame: "Frame", now_ms: int) -> None:
+        handle, kind, bits, parents, parents_bits, first, last, data = frame.fields
+        reconciler = self.reconcilers.get(handle)
+        if reconciler is None or not isinstance(data, bytes) or len(data) > DIGEST_BYTES * DIGESTS_MAX:
+            raise ProtocolError("a STATE of a feed that was not offered, or of too much")
+        reconciler.take(kind, Level(bits, parents, parents_bits), first, last, data)
+
+    def _diff(self, frame: "Frame", now_ms: int) -> None:
+        handle, batch = frame.fields
+        if handle not in self.reconcilers or not isinstance(batch, bytes):
+            raise ProtocolError("a DIFF of a feed that was not offered")
+        self.owner.versions(self, handle, batch)
+
     def _receiver(self, handle: int) -> "StreamReceiver":
         receiver = self.receivers.get(handle)
         if receiver is None:
@@ -295,11 +315,12 @@ class Session:
 
     # What goes out
 
-    def offer(self, log: "Log | FeedSource") -> None:
-        """A log that the other side may have."""
+    def offer(self, log: "Log | FeedSource") -> int:
+        """A log that the other side may have. Returns its handle."""
         sender = self.outlet.add(log)
         if self.state == OPEN:
             self._have_rows.append(sender)
+        return sender.handle
 
     def offer_again(self, sender: "StreamSender") -> None:
         """Something about it has changed that the other side has to hear."""
@@ -340,7 +361,20 @@ class Session:
                 return frame
         if self._have_rows:
             return self._have_frame()
-        return self.outlet.next_frame(self.id, now_ms) if data_allowed else None
+        for handle in sorted(self.reconcilers):
+            state = self.reconcilers[handle].next_state()
+            if state is not None:
+                return frames.encode(STATE, self.id, (handle,) + state)
+        if not data_allowed:
+            return None
+        return self.outlet.next_frame(self.id, now_ms) or self._diff_frame()
+
+    def _diff_frame(self) -> "bytes | None":
+        for handle in sorted(self.reconcilers):
+            batch = self.reconcilers[handle].next_versions(self.outlet.frame_bytes_max - FRAME_ROOM_BYTES)
+            if batch is not None:
+                return frames.encode(DIFF, self.id, (handle, batch))
+        return None
 
     def _want_frame(self) -> "bytes | None":
         rows: "list[Any]" = []

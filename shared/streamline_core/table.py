@@ -6,6 +6,7 @@ was met last. Nothing here is saved: it is a fold over logs, in whatever order. 
 
 import struct
 
+from .digest import entry_hash, replaced
 from .extension import CLOUD_SIDE, DEMOTED, UNTRUSTED, writer_of
 from .record import get_varint, put_varint
 from .version import SIDES, Version
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Sibling = tuple[int, int, int, int, Place, int, int]  # writer, offset, flags, hlc, place, where it ends, where its context begins
 
 TOMBSTONE = 8  # beside the flags of an Extension
+CHANGES_MAX = 4096  # keys that have changed since the digest of all was last asked for; beyond, it is made anew
 WATCHED_MAX = 1024  # changed keys that wait for a watcher; beyond, it is told that anything may have changed
 
 
@@ -35,6 +37,8 @@ class Table:
         self.conflicts = 0
         self.deleted = 0
         self.watches: "list[Watch]" = []
+        self._root = -1  # the digest of all, as of the last time that it was asked for; -1: not known
+        self._before: "dict[bytes, list[tuple[str, int, int]]]" = {}  # what stood then of keys that have changed since
 
     def __len__(self) -> int:
         """Keys, deleted ones included."""
@@ -82,6 +86,8 @@ class Table:
         for name in seen:
             put_varint(out, name)
             put_varint(out, seen[name])
+        if not moved:
+            self._note_change(key)
         live = self.live_bytes
         for row in gone:
             live[row[0]] -= row[3]
@@ -102,6 +108,49 @@ class Table:
                 self.conflicts += by
             elif flags & TOMBSTONE:
                 self.deleted += by
+
+    def _note_change(self, key: bytes) -> None:
+        if self._root >= 0 and key not in self._before:
+            if len(self._before) >= CHANGES_MAX:
+                self._root, self._before = -1, {}
+            else:
+                self._before[key] = self.dots(key)
+
+    def root(self) -> int:
+        """The digest of all keys (digest.py)."""
+        if self._root < 0:
+            self._root = 0
+            for key in self._entries:
+                self._root = replaced(self._root, 0, entry_hash(key, self.dots(key)))
+        for key in self._before:
+            before, now = self._before[key], self.dots(key)
+            self._root = replaced(self._root, entry_hash(key, before) if before else 0, entry_hash(key, now) if now else 0)
+        self._before = {}
+        return self._root
+
+    def entries(self) -> "Iterator[tuple[bytes, list[tuple[str, int, int]]]]":
+        """Each key with the dots of what stands of it."""
+        for key in self._entries:
+            yield key, self.dots(key)
+
+    def lose(self, key: bytes, place: "Place") -> None:
+        """What lies at this place cannot be read any more."""
+        entry, kept = self._entries.get(key, b""), b""
+        self._note_change(key)
+        at = 0
+        while at < len(entry):
+            row = _parse(entry, at)
+            if row[4][:2] == place[:2]:
+                self.live_bytes[place[0]] -= row[4][3]
+            else:
+                kept += entry[at : row[5]]
+            at = row[5]
+        self._count(entry, -1)
+        if kept:
+            self._entries[key] = kept
+            self._count(kept, 1)
+        else:
+            self._entries.pop(key, None)
 
     def knows(self, key: bytes, ext: "Extension", writer: bytes, offset: int) -> bool:
         """Whether `apply` would change nothing."""
@@ -159,6 +208,7 @@ class Table:
 
     def forget(self, key: bytes) -> None:
         """A deleted key of which nobody holds anything older any more."""
+        self._note_change(key)
         for row in self._siblings(key):
             self.live_bytes[row[4][0]] -= row[4][3]
         self._count(self._entries.pop(key, b""), -1)
@@ -169,6 +219,7 @@ class Table:
         self._names, self._ids = [], {}
         self.live_bytes = {}
         self.conflicts = self.deleted = 0
+        self._root, self._before = -1, {}
 
 
 class Watch:

@@ -41,6 +41,17 @@ class FeedRows:
         rows = self.versions.get((topic, partition), {})
         return [(rows[dot][1].extension, rows[dot][1].deleted) for dot in sorted(rows) if rows[dot][1].key == key]
 
+    def load_dots(self, topic, partition):
+        rows = self.versions.get((topic, partition), {})
+        found = {}
+        for dot in sorted(rows):
+            found.setdefault(rows[dot][1].key, []).append(dot)
+        return [(key, found[key]) for key in sorted(found)]
+
+    def load_records(self, topic, partition, key):
+        rows = self.versions.get((topic, partition), {})
+        return [rows[dot][1].record for dot in sorted(rows) if rows[dot][1].key == key]
+
     def load_version(self, topic, partition, dot):
         found = self.versions.get((topic, partition), {}).get(tuple(dot))
         return FeedVersion(found[0], found[1].key, dot[0], dot[1], dot[2], found[1].demoted, found[1].record) if found else None

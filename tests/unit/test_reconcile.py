@@ -1,0 +1,168 @@
+"""After a loss on either side it is found what differs, and only that travels."""
+
+from harness import Random, raises
+from streamline_core.digest import Level
+from streamline_core.errors import ProtocolError
+from streamline_core.frames import DATA, DIFF, STATE
+from streamline_core.reconcile import LEVELS, Reconciler, digests_for
+from test_tables import at_rest, converged, dots, hub_keys, value, world_of
+
+
+def listen(*wires):
+    """Listens to wires: {frame type: bytes}."""
+    heard = {}
+
+    def listen_to(wire):
+        put = wire.put
+
+        def hear(frame):
+            heard[frame[0]] = heard.get(frame[0], 0) + len(frame)
+            put(frame)
+
+        wire.put = hear
+
+    for wire in wires:
+        listen_to(wire)
+    return heard
+
+
+def again(edge, world):
+    """A new session."""
+    edge.disconnect()
+    world.run(50)
+    edge.connect()
+    world.run(300)
+    at_rest(world)
+    world.run(20000, 50)
+
+
+def test_what_an_edge_has_lost_it_gets_again_and_nothing_else():
+    world = world_of(1)
+    edge = world.edges["e0"]
+    for i in range(400):
+        world.hub.produce("state", b"value %d" % i * 10, b"key %d" % i)
+        if i % 20 == 0:
+            world.run(10)
+    converged(world)
+    keyed = edge.node.tables.partition("state", b"key 7")
+    lost = [b"key %d" % i for i in (7, 100, 101, 399)]
+    for key in lost:
+        for _, place in keyed.table.siblings(key):
+            keyed.table.lose(key, place)
+    assert value(edge, b"key 7") is None
+    heard = listen(edge.up, edge.down)
+    again(edge, world)
+    converged(world)
+    assert value(edge, b"key 7") == b"value 7" * 10
+    assert heard[DIFF] < 1500 and heard[STATE] < 4000 and not heard.get(DATA), heard
+
+
+def test_a_segment_that_rotted_is_healed():
+    world = world_of(1, seed=2)
+    edge = world.edges["e0"]
+    for i in range(60):
+        world.hub.produce("state", b"value %d" % i * 10, b"key %d" % i)
+        world.run(10)
+    converged(world)
+    others = edge.node.tables.topics["state"][0].others
+    name = "%s/%020d.seg" % (others.folder, others.bases[0])
+    edge.storage.files[name][500] ^= 1
+    edge.storage._durable[name] = bytes(edge.storage.files[name])
+    edge.power_cut()
+    world.run(100)
+    at_rest(world)
+    world.run(30000, 50)
+    converged(world)
+    assert [value(edge, b"key %d" % i) for i in range(60)] == [b"value %d" % i * 10 for i in range(60)]
+
+
+def test_what_a_rolled_back_hub_has_forgotten_the_edges_bring_back():
+    world = world_of(2, seed=3)
+    one, two = world.edges["e0"], world.edges["e1"]
+    world.hub.produce("state", b"old", b"k")
+    one.node.produce("state", b"early", b"by e0")
+    converged(world)
+    backup = world.store.copy(), {key: world.store.states[key].copy() for key in world.store.states}
+    values = {key: dict(world.store.values[key]) for key in world.store.values}
+    world.hub.produce("state", b"new", b"k")
+    world.hub.produce("state", b"only the cloud's", b"c")
+    one.node.produce("state", b"late", b"by e0")
+    two.node.delete("state", b"by nobody")
+    converged(world)
+    feeds, world.store.states = backup
+    world.store.values = values
+    for name in ("heads", "chunks", "versions", "cursors", "refused"):
+        setattr(world.store, name, getattr(feeds, name))
+    world.crash_hub()
+    for edge in (one, two):
+        edge.node.hub_status(True, "".join(["%02x" % b for b in world.hub.boot]))
+    world.run(2000)
+    world.hub.produce("state", b"after", b"d")
+    at_rest(world)
+    world.run(60000, 50)
+    converged(world)
+    for edge in (one, two):
+        assert value(edge, b"k") == b"new" and value(edge, b"c") == b"only the cloud's" and value(edge, b"by e0") == b"late"
+    assert hub_keys(world) == [b"by e0", b"by nobody", b"c", b"d", b"k"]
+    one.node.produce("state", b"on top", b"k")
+    converged(world)
+    assert value(two, b"k") == b"on top" and len(dots(two, b"k")) == 1
+
+
+def test_wires_that_lose_and_reorder_only_delay_it():
+    world = world_of(1, seed=4)
+    edge = world.edges["e0"]
+    for i in range(100):
+        world.hub.produce("state", b"value %d" % i * 10, b"key %d" % i)
+    converged(world)
+    keyed = edge.node.tables.partition("state", b"key 7")
+    for wire in (edge.up, edge.down):
+        wire.loss, wire.repeat, wire.reorder = 20, 10, 20
+    random = Random(4)
+    for _ in range(30):
+        key = b"key %d" % random.below(100)
+        for _, place in keyed.table.siblings(key):
+            keyed.table.lose(key, place)
+    again(edge, world)
+    world.run(60000, 50)
+    converged(world)
+
+
+def test_at_rest_no_frame_leaves():
+    world = world_of(2)
+    world.edges["e0"].node.produce("state", b"v", b"k")
+    converged(world)
+    world.run(30000, 50)
+    nodes = [world.edges[name].node for name in world.edges]
+    before = [node.link.counters["frames_out"] for node in nodes] + [world.hub.counters["frames_out"]]
+    world.run(120000, 100)
+    assert before == [node.link.counters["frames_out"] for node in nodes] + [world.hub.counters["frames_out"]]
+    assert all([reconciler.same for node in nodes for reconciler in node.link.session.reconcilers.values()])
+
+
+class Nothing:
+    def count(self):
+        return 0
+
+    def root(self):
+        return 0
+
+    def entries(self):
+        return []
+
+    def bodies(self, key):
+        return []
+
+
+def test_messages_that_nobody_sends_are_refused_and_few_wait():
+    reconciler = Reconciler(Nothing())
+    raises(ProtocolError, reconciler.take, 9, Level(0), 0, 0, b"")
+    raises(ProtocolError, reconciler.take, LEVELS, Level(3), 0, 0, b"1234567")
+    raises(ProtocolError, reconciler.take, 1, Level(0), 0, 0, b"12345")
+    for _ in range(1000):
+        reconciler.take(LEVELS, Level(2), 0, 0, b"x" * 32)
+    n = 0
+    while reconciler.next_state() is not None:
+        n += 1
+    assert n <= 256 and reconciler.next_versions(4096) is None
+    assert [digests_for(n) for n in (576, 1024, 4096, 65536)] == [32, 64, 256, 256]
