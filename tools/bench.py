@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bench_edge
+import bench_keyed
 import bench_limits
 import bench_micropython
 import records as generator
@@ -134,6 +135,18 @@ def memory(bench: Bench) -> None:
     bench.results.append(Result("memory", "idle agent, resident", megabytes, "MB", "a process of its own, connected", 45, True))
 
 
+def keyed(bench: Bench) -> None:
+    add = bench.results.append
+    keys = 100_000 // bench.divide
+    run = bench_keyed.on_cpython(bench.world, keys)
+    note = "%s keys of one to three writers, values of 200 bytes, durable" % _thousands(keys)
+    add(Result("keyed", "keyed versions applied", run.versions_s, "versions/s", note, 50_000))
+    add(Result("keyed", "that table, resident", run.memory_bytes / 1e6, "MB", "the whole process", 150, True))
+    small = bench_keyed.on_micropython(bench.world, 1_000)
+    note = "1,000 keys, of a heap of 512 KB; %s versions/s" % _thousands(small.versions_s)
+    add(Result("keyed", "a table on MicroPython", small.memory_bytes / 1024, "KB", note, bench_keyed.HEAP_BYTES / 1024, True))
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "limits": measure_limits,
     "end-to-end": end_to_end,
@@ -141,6 +154,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "producers": producers,
     "micropython": micropython,
     "memory": memory,
+    "keyed": keyed,
 }
 
 

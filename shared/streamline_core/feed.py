@@ -7,7 +7,7 @@ Knows nothing of frames; what happens to a batch is for the two kinds of feed be
 from . import cbor
 from .batch import OFFSET_MAX, batches, records
 from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull, UsageError
-from .extension import parse_extension, writer_of
+from .extension import parse_extension
 from .gaps import CORRUPT, TOO_LARGE, TORN
 from .receiver import StreamReceiver
 from .sender import Parting
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .codec import Codec
     from .credit import CreditPool
+    from .extension import Extension
     from .keyed import KeyedPartition
     from .log import Log
     from .partition import Partition
@@ -304,9 +305,13 @@ class KeyedFeed(Feed):
 
     def _store(self, op: ChunkReceived) -> None:
         for header, batch in batches(op.data):
-            for record in records(header, batch):
-                if record.offset >= op.first:
-                    self._join(record)
+            found = [record for record in records(header, batch) if record.offset >= op.first]
+            news = [record for record in found if self._is_news(record)]
+            if len(news) == header.count and header.length <= self.keyed.others.limits.batch_bytes:
+                self.keyed.add_batch(header, batch)  # nothing in it has to be left out: as it came
+            else:
+                for record in news:
+                    self._add(record)
         self.keyed.others.cut()
 
     def take_versions(self, batch: bytes) -> None:
@@ -315,7 +320,8 @@ class KeyedFeed(Feed):
             if self._room(len(batch)):
                 for header, body in batches(batch):
                     for record in records(header, body):
-                        self._join(record)
+                        if self._is_news(record):
+                            self._add(record)
                 self.keyed.others.cut()
         except CorruptRecord as error:
             raise ProtocolError("versions that cannot be read: %s" % error)
@@ -330,25 +336,31 @@ class KeyedFeed(Feed):
             return False
         return log.next == log.durable == log.acked or receiver.handle < 0
 
-    def _join(self, record: "Record") -> None:
+    def _is_news(self, record: "Record") -> bool:
+        """Whether a version changes what stands here; one that cannot be is refused and counted."""
         try:
-            why = self._why_unsound(record)
+            ext = parse_extension(record.extension)
+            why = self._why_unsound(ext)
             if why is None:
-                if self.keyed.is_news(record):
-                    self.keyed.add(record)
-                return
-        except (CorruptRecord, UsageError) as error:
+                return self.keyed.is_news(record, ext)
+        except CorruptRecord as error:
             why = str(error)
         self._refuse("%r: %s" % (record.key, why))
+        return False
 
-    def _why_unsound(self, record: "Record") -> "str | None":
+    def _add(self, record: "Record") -> None:
+        try:
+            self.keyed.add(record)
+        except UsageError as error:
+            self._refuse("%r: %s" % (record.key, error))
+
+    def _why_unsound(self, ext: "Extension") -> "str | None":
         """Why this cannot be what a sound node wrote: it claims to have seen what was not written yet. It would supersede that."""
-        ext = parse_extension(record.extension)
         for name, next_ in ext.seen:
             if name == ext.writer and next_ > ext.offset:
                 return "its writer claims to have seen itself up to offset %d" % (next_ - 1)
         for name, next_ in ext.seen + [(ext.writer or b"", ext.offset + 1)]:
-            origin, epoch = writer_of(name)
+            origin, epoch = self.keyed.table.name(name)
             if origin == self._me:
                 end = self._end_of(epoch)
                 if end is not None and next_ > end:

@@ -19,7 +19,9 @@ from .version import SIDES, seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .batch import Header
     from .conflict import ConflictResolver, Resolution
+    from .extension import Extension
     from .hlc import HybridClock
     from .log import Log
     from .log_limits import LogLimits
@@ -151,12 +153,15 @@ class KeyedPartition:
             pass
         return None
 
-    def is_news(self, record: "Record") -> bool:
-        """Whether a carried version would change what stands. Raises CorruptRecord."""
-        ext = parse_extension(record.extension)
+    def is_news(self, record: "Record", ext: "Extension") -> bool:
+        """Whether a carried version, with this extension, would change what stands. Raises CorruptRecord."""
         if record.key is None or ext.writer is None:
             raise CorruptRecord("a version without a key, or without its writer")
         return not self.table.knows(record.key, ext, ext.writer, ext.offset)
+
+    def add_batch(self, header: "Header", batch: "Buffer") -> None:
+        """As `add`, for all versions of a batch."""
+        self.others.append_whole(header, batch)
 
     def add(self, record: "Record") -> None:
         """Store a carried version; it is in the table once it is durable. Raises StorageFull, QueueFull, UsageError (too large)."""

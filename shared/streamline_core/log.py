@@ -264,6 +264,12 @@ class Log:
         if header.producer:
             self.note_stored(header.producer, header.sequence, base, header.span)
 
+    def append_whole(self, header: "Header", batch: "Buffer") -> None:
+        """Append a batch that was made elsewhere, at the next offsets. Raises QueueFull, StorageFull."""
+        self._check_room(header.length)
+        self.cut()
+        self.append_again(header, batch[HEADER_BYTES : header.length])
+
     def append_received(self, batch: "Buffer") -> None:
         """Append a batch whose offsets follow what is here, as its sender made it: same offsets, times and term."""
         header = parse_header(batch)

@@ -52,6 +52,10 @@ class Table:
             found = self._ids[packed] = len(self._names) - 1
         return found
 
+    def name(self, packed: bytes) -> "tuple[str, int]":
+        """(origin, epoch) of a writer. Raises CorruptRecord where it has no name."""
+        return self._names[self.writer(packed)]
+
     def apply(self, key: bytes, ext: "Extension", writer: bytes, offset: int, hlc: int, deleted: bool, place: "Place") -> bool:
         """Join a version. ext: with its UNTRUSTED flag, wherever the stamp is; writer, offset, hlc: whose it is. Returns whether what
         stands has changed. Raises CorruptRecord for a writer without a name."""
@@ -60,6 +64,7 @@ class Table:
         seen = {self.writer(name): next_ for name, next_ in ext.seen}
         old = self._entries.get(key, b"")
         kept, gone, at, count, moved = b"", [], 0, 0, False
+        alone = 0  # what the only one that stood was
         while at < len(old):
             other, others_offset, others_flags, _, its_place, end, context = _parse(old, at)
             if other == me and others_offset == offset:
@@ -74,6 +79,7 @@ class Table:
             else:
                 kept += old[at:end]
                 count += 1
+            alone = others_flags if not at and end == len(old) else -1
             at = end
         out = bytearray(kept)
         put_varint(out, me)
@@ -92,22 +98,26 @@ class Table:
         for row in gone:
             live[row[0]] -= row[3]
         live[place[0]] = live.get(place[0], 0) + place[3]
-        self._count(old, -1)
-        self._entries[key] = entry = bytes(out)
-        self._count(entry, 1)
+        if old:
+            self._count(alone, -1)
+        self._entries[key] = bytes(out)
+        self._count(-1 if kept else flags, 1)
         if moved:
             return False
         for watch in self.watches:
             watch.changed(key)
         return True
 
-    def _count(self, entry: bytes, by: int) -> None:
-        if entry:
-            end, flags = _parse(entry, 0)[5], _parse(entry, 0)[2]
-            if end < len(entry):
-                self.conflicts += by
-            elif flags & TOMBSTONE:
-                self.deleted += by
+    def _count(self, alone: int, by: int) -> None:
+        """A key comes or goes. alone: the flags of the only version that stands, -1 where there are more."""
+        if alone < 0:
+            self.conflicts += by
+        elif alone & TOMBSTONE:
+            self.deleted += by
+
+    def _alone(self, entry: bytes) -> int:
+        row = _parse(entry, 0)
+        return row[2] if row[5] == len(entry) else -1
 
     def _note_change(self, key: bytes) -> None:
         if self._root >= 0 and key not in self._before:
@@ -145,10 +155,11 @@ class Table:
             else:
                 kept += entry[at : row[5]]
             at = row[5]
-        self._count(entry, -1)
+        if entry:
+            self._count(self._alone(entry), -1)
         if kept:
             self._entries[key] = kept
-            self._count(kept, 1)
+            self._count(self._alone(kept), 1)
         else:
             self._entries.pop(key, None)
 
@@ -211,7 +222,8 @@ class Table:
         self._note_change(key)
         for row in self._siblings(key):
             self.live_bytes[row[4][0]] -= row[4][3]
-        self._count(self._entries.pop(key, b""), -1)
+        if key in self._entries:
+            self._count(self._alone(self._entries.pop(key)), -1)
 
     def clear(self) -> None:
         """Before another fold: everything is met again."""
@@ -249,7 +261,12 @@ def _parse(entry: bytes, at: int) -> "Sibling":
         n = entry[at]
         at += 1
         if n > 127:
-            n, at = get_varint(entry, at - 1, len(entry))
+            more = entry[at]
+            at += 1
+            n = n & 127 | (more & 127) << 7
+            if more > 127:
+                rest, at = get_varint(entry, at, len(entry))
+                n |= rest << 14
         numbers.append(n)
         if i == 1:
             flags = entry[at]

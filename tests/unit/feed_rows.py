@@ -9,6 +9,7 @@ class FeedRows:
         self.heads = {}  # {(topic, partition): [next, lineage]}
         self.chunks = {}  # {(topic, partition): [FeedChunk]}
         self.versions = {}  # {(topic, partition): {dot: (cloud offset, VersionStands)}}
+        self._by_key = {}  # {(topic, partition): ({dot: …} as of which it was made, {key: dots})}
         self.cursors = {}  # {(node, topic, partition): next}
         self.refused = []
 
@@ -37,9 +38,19 @@ class FeedRows:
         found = sorted([(rows[dot][0], dot) for dot in rows if offset <= rows[dot][0] < end])[:count_max]
         return [FeedVersion(at, rows[dot][1].key, dot[0], dot[1], dot[2], rows[dot][1].demoted, rows[dot][1].record) for at, dot in found]
 
+    def _dots(self, place, key):
+        """An index: whoever puts other versions in place of these gets a new one."""
+        rows = self.versions.get(place, {})
+        known = self._by_key.get(place)
+        if known is None or known[0] is not rows:
+            known = self._by_key[place] = (rows, {})
+            for dot in rows:
+                known[1].setdefault(rows[dot][1].key, []).append(dot)
+        return sorted(known[1].get(key, ()))
+
     def load_siblings(self, topic, partition, key):
         rows = self.versions.get((topic, partition), {})
-        return [(rows[dot][1].extension, rows[dot][1].deleted) for dot in sorted(rows) if rows[dot][1].key == key]
+        return [(rows[dot][1].extension, rows[dot][1].deleted) for dot in self._dots((topic, partition), key)]
 
     def load_dots(self, topic, partition):
         rows = self.versions.get((topic, partition), {})
@@ -50,7 +61,7 @@ class FeedRows:
 
     def load_records(self, topic, partition, key):
         rows = self.versions.get((topic, partition), {})
-        return [rows[dot][1].record for dot in sorted(rows) if rows[dot][1].key == key]
+        return [rows[dot][1].record for dot in self._dots((topic, partition), key)]
 
     def load_version(self, topic, partition, dot):
         found = self.versions.get((topic, partition), {}).get(tuple(dot))
@@ -78,9 +89,13 @@ class FeedRows:
         head = self.heads.setdefault(place, [0, []])
         rows = self.versions.setdefault(place, {})
         for row in op.versions:
+            self._dots(place, row.key)
+            dots = self._by_key[place][1].setdefault(row.key, [])
             for dot in row.superseded:
                 del rows[dot]
+                dots.remove(dot)
             assert row.dot not in rows
+            dots.append(row.dot)
             rows[row.dot] = (head[0] + row.index, row)
         if op.count:
             if not head[1] or head[1][-1][0] != self.term:
