@@ -1,8 +1,8 @@
-"""The part of the benchmark for keyed topics: versions that a feed brings, until they are durable and in the table; and what the table takes.
+"""The part of the benchmark for keyed topics: versions that a feed brings, until they are durable and in the table; and the table's size.
 
-Rule: the real core, on either interpreter, from the same script; the values are of 200 bytes, and each key has one to three writers: a third
-has been written once, a third three times one upon the other, and a third by three at once, so that three versions stand. The storage is the
-plainest that keeps the port's promise. What is counted is made beforehand, a frame at a time. Must not know: how results are shown.
+Rule: the real core, on either interpreter, from the same script. Values have 200 bytes, and a key one to three writers: a third of them has
+been written once, a third three times one upon the other, and a third by three at once, so that three versions stand. The storage is the
+plainest that keeps the port's promise. Must not know: how results are shown.
 """
 
 import subprocess

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .log_limits import LogLimits
     from .ports import Entropy, Storage
     from .receiver import StreamReceiver
+    from .reconcile import Dot
     from .session import Session
     from .store_ops import Op
 
@@ -110,10 +111,10 @@ class Downlink:
         if isinstance(receiver, FeedReceiver):
             receiver.feed.arrived(ops)
 
-    def versions(self, receiver: "StreamReceiver", batch: bytes) -> None:
-        """The hub found that we have not some versions. Raises ProtocolError."""
+    def versions(self, receiver: "StreamReceiver", batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
+        """The hub found that we have not some versions, and that some that we have stand no longer. Raises ProtocolError."""
         if isinstance(receiver, FeedReceiver) and isinstance(receiver.feed, KeyedFeed):
-            receiver.feed.take_versions(batch)
+            receiver.feed.take_versions(batch, gone)
 
     def ended(self) -> None:
         """There is no session any more."""

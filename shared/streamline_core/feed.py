@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .partition import Partition
     from .ports import Storage
+    from .reconcile import Dot
     from .record import Record
     from .session import Session
     from .store_ops import Op
@@ -314,10 +315,12 @@ class KeyedFeed(Feed):
                     self._add(record)
         self.keyed.others.cut()
 
-    def take_versions(self, batch: bytes) -> None:
-        """What the hub found that we have not. Where there is no room for it, it is found again. Raises ProtocolError."""
+    def take_versions(self, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
+        """What the hub found that we have not, and what we have that stands no longer. Where there is no room for it, it is found again.
+        Raises ProtocolError."""
         try:
-            if self._room(len(batch)):
+            if self._room(len(batch) + 64 * len(gone)):
+                self.keyed.remove(gone)
                 for header, body in batches(batch):
                     for record in records(header, body):
                         if self._is_news(record):

@@ -52,7 +52,7 @@ _SHAPES = {
     GAP: ("u", "u", "u", "s", "u"),  # handle, first, next, cause, term that wrote the last of them (0: not known)
     STATE: ("u", "u", "u", ["u"], "u", "u", "u", "x"),
     # handle of a feed, kind, a level's bits, parents and their bits, first and last hash, digests or hashes (reconcile.py)
-    DIFF: ("u", "x"),  # handle of a feed, a batch of carried versions
+    DIFF: ("u", "x", "x"),  # handle of a feed, a batch of carried versions, [key, origin, epoch, offset] of those that stand no longer
     ERROR: ("s", "s", "u", "n"),  # code, text, stay away for ms, handle
     BYE: ("s", "u"),  # text, stay away for ms
 }

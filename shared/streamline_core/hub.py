@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .hub_writer import Written
     from .ports import Buffer, Clock, Entropy, Store
     from .receiver import StreamReceiver
+    from .reconcile import Dot
     from .sender import Parting, StreamSender
     from .store_ops import Op
     from .topic import TopicDefinition
@@ -45,12 +46,15 @@ VERSION_REFUSED = "version"
 VERSION_AWAY_MS = 60000
 OPS_MAX = 65536  # waiting for the store; beyond it frames are dropped, and their senders come again
 NOTICES_MAX = 100
+TOMBSTONE_MS = 30 * 86400000
+TOMBSTONES_MS = 600000  # how often those that may go are looked for
 HANDLE_MAX = 0xFFFF  # as DATA names it
 
 
 class HubConfig:
     """node_id, fleet: names; credit_bytes: what may be under way to this hub; topics: definitions by name, or None to take up a topic
-    as the first node defines it; feed_bytes: of what one DATA frame to a node holds uncompressed, at least a largest batch."""
+    as the first node defines it; feed_bytes: of what one DATA frame to a node holds uncompressed, at least a largest batch;
+    tombstone_ms: how long a deletion is kept."""
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class HubConfig:
         credit_bytes: int = 64 << 20,
         topics: "dict[str, TopicDefinition] | None" = None,
         feed_bytes: int = 1 << 18,
+        tombstone_ms: int = TOMBSTONE_MS,
     ) -> None:
         check_node_id(node_id)
         check_topic(fleet)
@@ -67,6 +72,7 @@ class HubConfig:
         self.credit_bytes = credit_bytes
         self.topics = topics
         self.feed_bytes = feed_bytes
+        self.tombstone_ms = tombstone_ms
 
 
 class Hub:
@@ -93,6 +99,7 @@ class Hub:
         self._committing: "list[Op]" = []
         self._ticket = 0
         self._retry_at_ms = -1
+        self._tombstones_at_ms = 0
         self._to_send: "list[str]" = []  # nodes that have frames, in turn
         self._swept_ms = 0
         self._me: "Identity | None" = None
@@ -290,17 +297,19 @@ class Hub:
         heads = self._the_writer().heads(stream.topic, stream.partition)
         self._add(self.table.take(op, data, heads, self._clock.wall_ms()))
 
-    def versions(self, session: Session, handle: int, batch: bytes) -> None:
-        """A node found that we have not some versions: after our store was rolled back it may be the only one that has them. They are
-        written again as they are, in a stream of our own. Raises ProtocolError."""
+    def versions(self, session: Session, handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
+        """A node found that we have not some versions. Those that we had are superseded, and it is told so. Others are written again as
+        they are, in a stream of our own, if our store was rolled back: the node may be the only one that has them. Raises ProtocolError."""
         stream = session.outlet.senders[handle].log.stream
         topic, partition = stream.topic, stream.partition
-        if (topic, partition) not in self.feeds.rolled_back:
-            return
+        rolled_back = (topic, partition) in self.feeds.rolled_back
         try:
             for header, body in batches(batch):
                 for record in records(header, body):
-                    if not self.table.knows(record, topic, partition):
+                    superseded = self.table.superseded(record, topic, partition)
+                    if superseded is not None:
+                        session.reconcilers[handle].tell_gone(record.key or b"", superseded)
+                    elif rolled_back and not self.table.stands(record, topic, partition):
                         value, headers, timestamp_ms = None if record.tombstone else record.value, record.headers, record.timestamp_ms
                         self._the_writer().produce(topic, partition, value, record.key, headers, timestamp_ms, None, record.extension)
         except CorruptRecord as error:
@@ -361,7 +370,7 @@ class Hub:
 
     # Commits
 
-    def _add(self, ops: "list[Op]") -> None:
+    def _add(self, ops: "Sequence[Op]") -> None:
         self._ops.extend(ops)
 
     def _commit(self) -> None:
@@ -434,6 +443,7 @@ class Hub:
                 self._commit()
             else:
                 waiting.append(self._retry_at_ms)
+        self._drop_tombstones(now_ms)
         pool = self.streams.pool
         if now_ms - self._swept_ms >= (SHORT_MS if pool.short else IDLE_MS):
             self._swept_ms = now_ms
@@ -442,6 +452,22 @@ class Hub:
         if pool.granted:
             waiting.append(self._swept_ms + (SHORT_MS if pool.short else IDLE_MS))
         return min(waiting) if waiting else -1
+
+    def _drop_tombstones(self, now_ms: int) -> None:
+        """Deletions that everybody has had time to hear of go. Who was away for longer, and still has what was deleted, is told when it
+        compares what it holds with what stands here."""
+        wall_ms = self._clock.wall_ms()
+        if wall_ms is None or now_ms < self._tombstones_at_ms or self._ticket or self._ops:
+            return
+        found = self.table.tombstones(wall_ms - self.config.tombstone_ms)
+        found = [op for op in found if self._is_compared(op.topic)]
+        self._add(found)
+        self._tombstones_at_ms = now_ms + (0 if found else TOMBSTONES_MS)
+
+    def _is_compared(self, topic: str) -> bool:
+        """Whether nodes compare what they hold of a topic with what stands here: not where each is sent something else."""
+        definition = self.streams.definition(topic)
+        return definition is not None and not definition.feed_filter
 
     def _want(self, receiver: "StreamReceiver") -> None:
         """Its sender is told where it stands."""

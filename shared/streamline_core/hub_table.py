@@ -11,7 +11,7 @@ from .digest import entry_hash, replaced
 from .errors import CorruptRecord
 from .extension import pack_carried, pack_writer, version_of, writer_of
 from .record import Record, encode_record, read_records
-from .store_ops import VersionRefused, VersionStands
+from .store_ops import TombstoneDropped, VersionRefused, VersionStands
 from .stream import StreamId
 from .version import join, seen, why_unsound
 
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from typing import Iterable, Sequence
 
     from .ports import Buffer, Store
+    from .reconcile import Dot
     from .store_ops import ChunkReceived, Op
     from .version import Context, Version
 
     Where = tuple[str, int, bytes]
 
 DELTAS_BYTES_MAX = 8 << 20
+TOMBSTONES_EACH = 256
 FUTURE_MS_MAX = 86400000  # a stamp further ahead than this is held for the work of a clock that nobody had set
 
 
@@ -130,7 +132,7 @@ class HubTable:
         gone = [other.dot for other in before if other not in after]
         extension = pack_carried(version)
         encoded = _encoded(record, extension)
-        row = VersionStands(index, record.key, version.dot, extension, encoded, record.tombstone, version.demoted, gone)
+        row = VersionStands(index, record.key, version.dot, extension, encoded, record.tombstone, version.demoted, gone, wall_ms or 0)
         op.versions.append(row)
         under_way = self._under_way.get(where)
         self._under_way[where] = after, under_way[1] + 1 if under_way is not None else 1
@@ -155,15 +157,31 @@ class HubTable:
         """How many keys there are."""
         return sum([1 for _ in self._store.load_dots(topic, partition)])
 
-    def knows(self, record: "Record", topic: str, partition: int) -> bool:
-        """Whether a carried version stands, or has stood: its stream is applied beyond it. Raises CorruptRecord."""
+    def tombstones(self, before_ms: int) -> "list[TombstoneDropped]":
+        """Deletions that arrived before that time (since 1970 UTC) and stand alone: they may go, some at a time."""
+        found = []
+        for topic, partition, key, dot in self._store.load_tombstones(before_ms, TOMBSTONES_EACH):
+            where = (topic, partition, key)
+            if where not in self._under_way and [version.dot for version in self._siblings(where)] == [dot]:
+                root = self._roots.get((topic, partition))
+                if root is not None:
+                    self._roots[topic, partition] = replaced(root, entry_hash(key, [dot]), 0)
+                found.append(TombstoneDropped(topic, partition, dot))
+        return found
+
+    def stands(self, record: "Record", topic: str, partition: int) -> bool:
+        """Whether a carried version stands here. Raises CorruptRecord."""
+        dot = version_of(record, "", 0).dot
+        return any([other.dot == dot for other in self._siblings((topic, partition, record.key or b""))])
+
+    def superseded(self, record: "Record", topic: str, partition: int) -> "Dot | None":
+        """The dot of a carried version that was here, as its stream's watermark says, and stands no longer; None of any other. Raises
+        CorruptRecord."""
         version = version_of(record, "", 0)
-        if not record.key:
-            return True
         state = self._store.load_stream(StreamId(version.origin, topic, partition, version.epoch))
-        if state is not None and state.next > version.offset:
-            return True
-        return any([other.dot == version.dot for other in self._siblings((topic, partition, record.key))])
+        if state is None or state.next <= version.offset or self.stands(record, topic, partition):
+            return None
+        return version.dot
 
     def committed(self, op: "ChunkReceived") -> None:
         """The store has committed an op: what stands by it is there."""

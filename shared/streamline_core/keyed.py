@@ -4,12 +4,14 @@ Rule: a version is in the table once it is durable here, and until it is superse
 is carried over before those go. A lost index costs nothing but reading. Knows nothing of sessions, or of who else holds the topic.
 """
 
-from .batch import batches, records, understood
+from . import cbor
+from .batch import HEADER_BYTES, OFFSET_MAX, batches, records, understood
 from .conflict import Conflict
 from .delta import DELTAS_BYTES_MAX, VALUE_BYTES_MIN, Deltas
-from .errors import CorruptRecord
+from .errors import CorruptRecord, ProtocolError
 from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
 from .log_reader import record_at
+from .reconcile import read_gone
 from .record import encode_record
 from .recovery import open_log
 from .stream import StreamId
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from .log_reader import LogReader
     from .partition import Partition
     from .ports import Buffer, Entropy, Storage
+    from .reconcile import Dot
     from .record import Record
     from .table import Place
     from .version import Version
 
 OTHERS = "_others"  # no node can be called that
+MARK_GONE = 2  # control batch [2, [[key, origin, epoch, offset], …]]: versions that stand no longer
 FOLD_BYTES_MAX = 1 << 20  # in one turn
 OVERHEAD_BYTES = 16  # of a stored record beside key, value and extension, about
 DEAD_BYTES_MIN = 4  # segments of what no longer stands are not worth carrying the rest over
@@ -91,14 +95,17 @@ class KeyedPartition:
         """Take up what has become durable, about `bytes_max` bytes of it (0: all). Returns whether there is more. Raises OSError."""
         self._begin()
         taken = 0
-        for i in range(len(self._logs)):
+        # What others wrote comes last: it says what of our own stands no longer.
+        for i in [*range(1, len(self._logs)), 0]:
             while not bytes_max or taken < bytes_max:
                 piece = self._readers[i].read(self._buf, len(self._buf))
                 if piece is None:
                     break
                 at = piece.at
                 for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
-                    if not header.control and understood(header):
+                    if header.control:
+                        self._take_mark(bytes(batch[HEADER_BYTES:]), i)
+                    elif understood(header):
                         try:
                             for record in records(header, batch):
                                 if record.offset >= piece.first:
@@ -167,6 +174,27 @@ class KeyedPartition:
         """Store a carried version; it is in the table once it is durable. Raises StorageFull, QueueFull, UsageError (too large)."""
         value, key = record.value, record.key
         self.others.append_full(value, key, record.headers, record.timestamp_ms, 0, 0, record.tombstone, record.extension)
+
+    def remove(self, gone: "list[tuple[bytes, Dot]]") -> None:
+        """Whoever knows better says that these versions were superseded, though nothing that is here says so. Raises StorageFull."""
+        rows = [[key, origin, epoch, offset] for key, (origin, epoch, offset) in gone if (origin, epoch, offset) in self.table.dots(key)]
+        if rows:
+            self.others.append_mark(cbor.encode((MARK_GONE, rows)))
+
+    def _take_mark(self, note: bytes, number: int) -> None:
+        try:
+            row = cbor.decode(note)
+            if number == 0 and isinstance(row, list) and row[0] == MARK_GONE:
+                for key, dot in read_gone(row[1]):
+                    self.table.remove(key, dot)
+        except (ProtocolError, IndexError):
+            self.unreadable += 1
+
+    def _still_needed(self, note: bytes) -> "list[list[object]]":
+        """What of a removal has to be said again before its segment goes: versions that an own log still holds."""
+        row = cbor.decode(note)
+        firsts = {(log.stream.origin, log.stream.epoch): log.first for log in self.own.logs()}
+        return [list((key,) + dot) for key, dot in read_gone(row[1]) if firsts.get(dot[:2], OFFSET_MAX) <= dot[2]]
 
     # Reading
 
@@ -254,18 +282,18 @@ class KeyedPartition:
             piece = reader.read(self._buf, 1)
             if piece is None:
                 break
-            found = [
-                record
-                for header, batch in batches(memoryview(self._buf)[: piece.bytes])
-                if not header.control and understood(header)
-                for record in records(header, batch)
-            ]
-            for record in found:
-                place = (number, record.offset, piece.at, 0)
-                if record.key is not None and self.table.stands_at(record.key, place):
-                    if number:
-                        record.extension = pack_carried(version_of(record, log.stream.origin, log.stream.epoch))
-                    self.add(record)
+            for header, batch in batches(bytes(memoryview(self._buf)[: piece.bytes])):
+                if header.control:
+                    rows = self._still_needed(bytes(batch[HEADER_BYTES:])) if number == 0 else []
+                    if rows:
+                        self.others.append_mark(cbor.encode((MARK_GONE, rows)))
+                elif understood(header):
+                    for record in records(header, batch):
+                        place = (number, record.offset, piece.at, 0)
+                        if record.key is not None and self.table.stands_at(record.key, place):
+                            if number:
+                                record.extension = pack_carried(version_of(record, log.stream.origin, log.stream.epoch))
+                            self.add(record)
         self.others.commit()
         self._carrying, self._carried_to = log, self.others.written
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
+    from .reconcile import Dot
     from .sender import Parting, StreamSender
     from .session import Identity
     from .store_ops import Op
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         def offers(self) -> "list[Log]": ...
         def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
         def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
-        def versions(self, receiver: "StreamReceiver", batch: bytes) -> None: ...
+        def versions(self, receiver: "StreamReceiver", batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None: ...
         def ended(self) -> None: ...
 
 
@@ -249,8 +250,8 @@ class Link:
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
         return self._owner.offered(session, row)
 
-    def versions(self, session: Session, handle: int, batch: bytes) -> None:
-        self._owner.versions(session.receivers[handle], batch)
+    def versions(self, session: Session, handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
+        self._owner.versions(session.receivers[handle], batch, gone)
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
         self._owner.arrived(receiver, ops)

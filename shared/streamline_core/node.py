@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Storage
     from .receiver import StreamReceiver
+    from .reconcile import Dot
     from .sender import Parting
     from .session import Session
     from .store_ops import Op
@@ -479,9 +480,9 @@ class Node:
         """The hub sent something."""
         self.downlink.arrived(receiver, ops)
 
-    def versions(self, receiver: "StreamReceiver", batch: bytes) -> None:
-        """The hub found that we have not some versions."""
-        self.downlink.versions(receiver, batch)
+    def versions(self, receiver: "StreamReceiver", batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
+        """The hub found that we have not some versions, and that some that we have stand no longer."""
+        self.downlink.versions(receiver, batch, gone)
 
     def ended(self) -> None:
         """The session is over."""

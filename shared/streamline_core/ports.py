@@ -90,6 +90,9 @@ if TYPE_CHECKING:
         def load_records(self, topic: str, partition: int, key: bytes) -> "Sequence[bytes]":
             """The records of what stands of a key, as in FeedVersion."""
 
+        def load_tombstones(self, before_ms: int, count_max: int) -> "Sequence[tuple[str, int, bytes, tuple[str, int, int]]]":
+            """(topic, partition, key, dot) of deletions that stand and arrived before that time (since 1970 UTC)."""
+
         def load_version(self, topic: str, partition: int, dot: "tuple[str, int, int]") -> "FeedVersion | None":
             """A version that stands."""
 

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterable, Protocol, Sequence
 
+    Dot = tuple[str, int, int]
+
     class Replica(Protocol):
         """What one side holds of a partition, as the other side may have it."""
 
@@ -31,6 +33,7 @@ WANTED = 2  # hashes of entries that are asked for
 SAME = 3  # the digests that came are those of what is held here
 TRIES_MAX = 6  # in one session
 TRY_MS = 4000  # before the next try, doubled each time
+GONE_MAX = 4096  # that wait to be told
 MESSAGES_MAX = 256  # that wait to be sent
 
 ROW_BYTES = 12  # of a digest or hash and its parent's number in a message
@@ -53,6 +56,7 @@ class Reconciler:
         self._digests_max = min(digests_max, DIGESTS_MAX)
         self._states: "list[tuple[Any, ...]]" = []
         self._keys: "dict[bytes, bool]" = {}  # whose versions are to be sent
+        self._gone: "list[tuple[bytes, str, int, int]]" = []
         self._tries = 0
         self._next_ms = 0
 
@@ -132,8 +136,19 @@ class Reconciler:
         """The next message for the other side: kind, the level's bits, parents and their bits, first, last, data."""
         return self._states.pop(0) if self._states else None
 
-    def next_versions(self, bytes_max: int) -> "bytes | None":
-        """A batch of versions that the other side has not, of about so many bytes; None if there are none to send."""
+    def tell_gone(self, key: bytes, dot: "Dot") -> None:
+        """The other side has a version that stands no longer."""
+        if len(self._gone) < GONE_MAX:
+            self._gone.append((key,) + dot)
+
+    def next_versions(self, bytes_max: int) -> "tuple[bytes, list[tuple[object, ...]]] | None":
+        """A batch of versions that the other side has not, of about so many bytes, and what stands no longer; None if there is neither."""
+        gone: "list[tuple[object, ...]]" = []
+        while self._gone and bytes_max > HEADER_BYTES + 256:
+            bytes_max -= len(self._gone[0][0]) + len(self._gone[0][1]) + 24
+            gone.append(self._gone.pop(0))
+        if gone:
+            return b"", gone
         room = min(bytes_max, BATCH_BYTES_MAX) - HEADER_BYTES
         bodies: "list[bytes]" = []
         size = 0
@@ -150,8 +165,22 @@ class Reconciler:
         body = b"".join(bodies)
         head = bytearray(HEADER_BYTES)
         pack_header(head, 0, len(bodies), len(bodies), 0, 0, 0, 0, 0, 0, len(body), binascii.crc32(body))
-        return bytes(head) + body
+        return bytes(head) + body, []
 
     @property
     def pending(self) -> bool:
-        return len(self._states) > 0 or len(self._keys) > 0
+        return len(self._states) > 0 or len(self._keys) > 0 or len(self._gone) > 0
+
+
+def read_gone(rows: object) -> "list[tuple[bytes, Dot]]":
+    """The third part of a DIFF. Raises ProtocolError for anything else than [[key, origin, epoch, offset], …]."""
+    found = []
+    if not isinstance(rows, list):
+        raise ProtocolError("a DIFF of the wrong shape")
+    for row in rows:
+        if not isinstance(row, list) or len(row) < 4 or not isinstance(row[0], bytes) or not isinstance(row[1], str):
+            raise ProtocolError("a DIFF of the wrong shape")
+        if type(row[2]) is not int or type(row[3]) is not int:
+            raise ProtocolError("a DIFF of the wrong shape")
+        found.append((row[0], (row[1], row[2], row[3])))
+    return found

@@ -14,6 +14,7 @@ from .errors import ProtocolError
 from .frames import BYE, DATA, DIFF, ERROR, GAP, HAVE, HELLO, STATE, WANT, WELCOME
 from .hlc import WALL_MS_MAX
 from .outlet import Outlet
+from .reconcile import read_gone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
-    from .reconcile import Reconciler
+    from .reconcile import Dot, Reconciler
     from .sender import Parting, StreamSender
     from .store_ops import Op
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
         def arrived(self, session: "Session", receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
         def opened(self, session: "Session") -> None: ...
-        def versions(self, session: "Session", handle: int, batch: bytes) -> None: ...
+        def versions(self, session: "Session", handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None: ...
         def forked(self, session: "Session", sender: "StreamSender", parting: "Parting") -> None: ...
         def ended(self, session: "Session", code: str, text: str, away_ms: int) -> None: ...
 
@@ -266,10 +267,10 @@ class Session:
         reconciler.take(kind, Level(bits, parents, parents_bits), first, last, data)
 
     def _diff(self, frame: "Frame", now_ms: int) -> None:
-        handle, batch = frame.fields
+        handle, batch, gone = frame.fields
         if handle not in self.reconcilers or not isinstance(batch, bytes):
             raise ProtocolError("a DIFF of a feed that was not offered")
-        self.owner.versions(self, handle, batch)
+        self.owner.versions(self, handle, batch, read_gone(gone))
 
     def _receiver(self, handle: int) -> "StreamReceiver":
         receiver = self.receivers.get(handle)
@@ -371,9 +372,9 @@ class Session:
 
     def _diff_frame(self) -> "bytes | None":
         for handle in sorted(self.reconcilers):
-            batch = self.reconcilers[handle].next_versions(self.outlet.frame_bytes_max - FRAME_ROOM_BYTES)
-            if batch is not None:
-                return frames.encode(DIFF, self.id, (handle, batch))
+            found = self.reconcilers[handle].next_versions(self.outlet.frame_bytes_max - FRAME_ROOM_BYTES)
+            if found is not None:
+                return frames.encode(DIFF, self.id, (handle,) + found)
         return None
 
     def _want_frame(self) -> "bytes | None":

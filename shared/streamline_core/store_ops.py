@@ -89,7 +89,8 @@ class FeedVersion:
 
 class VersionStands:
     """A record of a chunk of a keyed topic that nothing supersedes. index: which of the chunk's records; dot: whose; extension: as of a
-    carried version; record, demoted: as in FeedVersion; deleted: whether it is a tombstone; superseded: dots that stood before."""
+    carried version; record, demoted: as in FeedVersion; deleted: whether it is a tombstone; superseded: dots that stood before;
+    arrived_ms: when, since 1970 UTC."""
 
     def __init__(
         self,
@@ -101,10 +102,19 @@ class VersionStands:
         deleted: bool,
         demoted: bool,
         superseded: "list[tuple[str, int, int]]",
+        arrived_ms: int,
     ) -> None:
         self.index, self.key, self.dot = index, key, dot
         self.extension, self.record = extension, record
         self.deleted, self.demoted, self.superseded = deleted, demoted, superseded
+        self.arrived_ms = arrived_ms
+
+
+class TombstoneDropped(Op):
+    """A deletion that everybody has had time to hear of stands no longer."""
+
+    def __init__(self, topic: str, partition: int, dot: "tuple[str, int, int]") -> None:
+        self.topic, self.partition, self.dot = topic, partition, dot
 
 
 class HubOpened(Op):

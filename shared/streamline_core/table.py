@@ -13,7 +13,7 @@ from .version import SIDES, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
+    from typing import Callable, Iterator
 
     from .extension import Extension
 
@@ -145,13 +145,22 @@ class Table:
 
     def lose(self, key: bytes, place: "Place") -> None:
         """What lies at this place cannot be read any more."""
+        self._drop(key, lambda row: row[4][:2] == place[:2])
+
+    def remove(self, key: bytes, dot: "tuple[str, int, int]") -> None:
+        """This version was superseded, as somebody knows who knows more."""
+        self._drop(key, lambda row: self._names[row[0]] + (row[1],) == dot)
+        for watch in self.watches:
+            watch.changed(key)
+
+    def _drop(self, key: bytes, is_gone: "Callable[[Sibling], bool]") -> None:
         entry, kept = self._entries.get(key, b""), b""
         self._note_change(key)
         at = 0
         while at < len(entry):
             row = _parse(entry, at)
-            if row[4][:2] == place[:2]:
-                self.live_bytes[place[0]] -= row[4][3]
+            if is_gone(row):
+                self.live_bytes[row[4][0]] -= row[4][3]
             else:
                 kept += entry[at : row[5]]
             at = row[5]

@@ -1,6 +1,6 @@
 """What a store keeps for feeds, in memory: heads, chunks, versions that stand, and how far each node has come."""
 
-from streamline_core.store_ops import ChunkReceived, FeedChunk, FeedConfirmed, FeedVersion, HubOpened, VersionRefused
+from streamline_core.store_ops import ChunkReceived, FeedChunk, FeedConfirmed, FeedVersion, HubOpened, TombstoneDropped, VersionRefused
 
 
 class FeedRows:
@@ -63,6 +63,15 @@ class FeedRows:
         rows = self.versions.get((topic, partition), {})
         return [rows[dot][1].record for dot in self._dots((topic, partition), key)]
 
+    def load_tombstones(self, before_ms, count_max):
+        found = []
+        for place in sorted(self.versions):
+            rows = self.versions[place]
+            for dot in sorted(rows):
+                if rows[dot][1].deleted and rows[dot][1].arrived_ms < before_ms and len(found) < count_max:
+                    found.append((place[0], place[1], rows[dot][1].key, dot))
+        return found
+
     def load_version(self, topic, partition, dot):
         found = self.versions.get((topic, partition), {}).get(tuple(dot))
         return FeedVersion(found[0], found[1].key, dot[0], dot[1], dot[2], found[1].demoted, found[1].record) if found else None
@@ -78,6 +87,12 @@ class FeedRows:
             self.cursors[op.node, op.topic, op.partition] = op.next
         elif isinstance(op, VersionRefused):
             self.refused.append(op)
+        elif isinstance(op, TombstoneDropped):
+            place = (op.topic, op.partition)
+            key = self.versions[place][op.dot][1].key
+            self._dots(place, key)
+            self._by_key[place][1][key].remove(op.dot)
+            del self.versions[place][op.dot]
         else:
             if isinstance(op, ChunkReceived):
                 self._feed_chunk(op)

@@ -64,6 +64,7 @@ def test_a_segment_that_rotted_is_healed():
         world.hub.produce("state", b"value %d" % i * 10, b"key %d" % i)
         world.run(10)
     converged(world)
+    world.run(10000, 50)  # until the cursor is kept
     others = edge.node.tables.topics["state"][0].others
     name = "%s/%020d.seg" % (others.folder, others.bases[0])
     edge.storage.files[name][500] ^= 1
@@ -166,3 +167,35 @@ def test_messages_that_nobody_sends_are_refused_and_few_wait():
         n += 1
     assert n <= 256 and reconciler.next_versions(4096) is None
     assert [digests_for(n) for n in (576, 1024, 4096, 65536)] == [32, 64, 256, 256]
+
+
+def test_a_deletion_goes_after_its_time_and_the_deleted_key_does_not_come_back():
+    world = world_of(2, seed=6)
+    one, two = world.edges["e0"], world.edges["e1"]
+    one.node.produce("state", b"old", b"deleted")
+    one.node.produce("state", b"kept", b"k")
+    converged(world)
+    two.disconnect()
+    one.node.delete("state", b"deleted")
+    converged_one = world.drained
+    world.run_until(converged_one)
+    world.hub.config.tombstone_ms = 60000
+    world.run(1000000, 1000)
+    assert hub_keys(world) == [b"k"]
+    assert value(two, b"deleted") == b"old"
+    one.disconnect()
+    world.run(50)
+    one.connect()
+    two.connect()
+    world.run(60000, 50)
+    converged(world)
+    for edge in (one, two):
+        assert value(edge, b"deleted") is None and len(edge.node.tables.topics["state"][0].table) == 1
+        edge.power_cut()
+        world.run(500)
+        assert value(edge, b"deleted") is None and value(edge, b"k") == b"kept"
+        assert len(edge.node.tables.topics["state"][0].table) == 1
+    converged(world)
+    two.node.produce("state", b"new", b"deleted")
+    converged(world)
+    assert value(one, b"deleted") == b"new"
