@@ -96,7 +96,7 @@ class KeyedPartition:
         self._begin()
         taken = 0
         # What others wrote comes last: it says what of our own stands no longer.
-        for i in [*range(1, len(self._logs)), 0]:
+        for i in list(range(1, len(self._logs))) + [0]:
             while not bytes_max or taken < bytes_max:
                 piece = self._readers[i].read(self._buf, len(self._buf))
                 if piece is None:
