@@ -94,7 +94,8 @@ class LogConfig:
 
 class TopicConfig:
     """One topic. direction: one of topic.DIRECTIONS, "local" for one that never leaves the node; strategy, merge: of a keyed one, what is
-    shown of conflicting versions, and the module that merges them; feed_filter: which keys the cloud sends here."""
+    shown of conflicting versions, and the module that merges them; feed_filter: which keys the cloud sends here; unchanged_max_age_ms:
+    for how long a value that is written again as it is needs no new version, 0: never."""
 
     def __init__(
         self,
@@ -106,10 +107,11 @@ class TopicConfig:
         strategy: str = STRATEGIES[0],
         merge: "str | None" = None,
         feed_filter: str = "",
+        unchanged_max_age_ms: int = 0,
     ) -> None:
         self.name, self.kind, self.direction = name, kind, direction
         self.partitions, self.priority, self.strategy = partitions, priority, strategy
-        self.merge, self.feed_filter = merge, feed_filter
+        self.merge, self.feed_filter, self.unchanged_max_age_ms = merge, feed_filter, unchanged_max_age_ms
 
 
 class IngestRule:
@@ -246,8 +248,9 @@ _TOPIC_TABLE = (
     ("strategy", read_choice, None, STRATEGIES, None),
     ("merge", read_text, None, None, None),
     ("feed_filter", read_text, "", None, None),
+    ("unchanged_max_age", read_ms, 0, (0, 30 * 86400000), None),
 )
-_LOCAL_KEYS = ("topic", "kind", "partitions", "strategy", "merge")
+_LOCAL_KEYS = ("topic", "kind", "partitions", "strategy", "merge", "unchanged_max_age")
 _INGEST_KEYS = ["from", "topic", "key"]
 
 
@@ -329,16 +332,17 @@ def _read_topics(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "
                 strategy = values["strategy"] or (config.conflict_resolution if values["kind"] == "keyed" else STRATEGIES[0])
                 merge = (values["merge"] or config.merge) if strategy == CUSTOM_MERGE else None
                 topics[name] = TopicConfig(
-                    name, values["kind"], direction, values["partitions"], values["priority"], strategy, merge, values["feed_filter"]
-                )
+                    name, values["kind"], direction, values["partitions"], values["priority"], strategy, merge, values["feed_filter"],
+                    values["unchanged_max_age"],
+                )  # fmt: skip
     return topics
 
 
 def _check_topic(config: EdgeConfig, path: "Path", values: "dict[str, Any]", direction: str, check: Check) -> None:
     """What only several keys of a topic together can get wrong."""
     if values["kind"] == "log":
-        for key in ("strategy", "merge"):
-            if values[key] is not None:
+        for key in ("strategy", "merge", "unchanged_max_age"):
+            if values[key]:
                 check.problem(path + (key,), "is for topics of kind keyed; this one is a log, where nothing conflicts")
     elif values["strategy"] == CUSTOM_MERGE or (values["strategy"] is None and config.conflict_resolution == CUSTOM_MERGE):
         if values["merge"] is None and config.merge is None:

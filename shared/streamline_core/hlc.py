@@ -34,6 +34,11 @@ class HybridClock:
             return self._clock.monotonic_ms() + self._learned_ms
         return wall
 
+    def now_ms(self) -> int:
+        """The time that the next stamp would have, in milliseconds."""
+        wall = self.wall_ms()
+        return max(self._last >> 16, wall if wall is not None else self._boot_ms + self._clock.monotonic_ms())
+
     def stamp(self) -> int:
         """The next hlc: larger than all before it."""
         wall = self.wall_ms()

@@ -62,6 +62,7 @@ class KeyedPartition:
         self.resolver = resolver
         self.table = Table()
         self.unreadable = 0  # versions that were met and made no sense
+        self.unchanged = 0  # writes that said what was there already
         self.trouble = ""  # why it could not be kept up with, the last time
         self._limits = limits
         self._clock = clock
@@ -134,6 +135,23 @@ class KeyedPartition:
         """What goes into the record of the next write of a key: what this node has seen of it."""
         self.fold()
         return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
+
+    def is_unchanged(self, key: bytes, value: "Buffer", max_age_ms: int) -> bool:
+        """Whether a key already shows this value, in one version that is not older than that, and nothing that was just written waits to
+        be seen."""
+        self.fold()
+        if self.own.current.next != self._readers[1 + self.own.logs().index(self.own.current)].offset:
+            return False
+        found = self.table.siblings(key)
+        if len(found) != 1 or found[0][0].value is None or not 0 <= self._clock.now_ms() - (found[0][0].hlc >> 16) < max_age_ms:
+            return False
+        try:
+            if self._version(key, found[0][0], found[0][1]).value != value:
+                return False
+        except (CorruptRecord, OSError):
+            return False
+        self.unchanged += 1
+        return True
 
     def note_write(self, log: "Log", offset: int, key: bytes, value: "Buffer") -> None:
         """A write of a key was just accepted, on top of what stands: where it is large, remember what it changed. Raises nothing: without

@@ -221,7 +221,7 @@ class Node:
         """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
 
         producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or
-        -1 where that is no longer known. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing
+        -1 where that is no longer known; -1 also for a value that a keyed topic need not store again. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing
         was stored.
         """
         found = self._partitions.get(topic)
@@ -258,6 +258,10 @@ class Node:
         keyed = self.tables.partition(topic, checked)
         if keyed.own.current is not log:
             raise UsageError("key %r of topic %s belongs to partition %d" % (checked, topic, keyed.number))
+        max_age_ms = self.topics[topic].unchanged_max_age_ms
+        if max_age_ms and value is not None and not headers and timestamp_ms is None and not producer:
+            if keyed.is_unchanged(checked, value, max_age_ms):
+                return log, UNKNOWN_OFFSET
         extension = keyed.extension_for(checked)
         deleted = value is None
         offset = log.append_full(value or b"", checked, headers or (), timestamp_ms, producer, sequence, deleted, extension)

@@ -114,6 +114,7 @@ class Tables:
                     "conflicts": sum([table.conflicts for table in tables]),
                     "resolved": dict(resolver.counts),
                     "merge_failures": resolver.merge_failures,
+                    "unchanged": sum([keyed.unchanged for keyed in self.topics[topic]]),
                     "unreadable": sum([keyed.unreadable for keyed in self.topics[topic]]),
                 }
             )

@@ -308,3 +308,19 @@ def test_a_local_keyed_topic_needs_no_cloud():
     world.run(50)
     assert edge.node.tables.get("mine", b"k") == b"2" and edge.node.status()["tables"][0]["keys"] == 1
     assert config_of("x")["node_id"] == "x"
+
+
+def test_a_value_that_is_written_again_as_it_is_needs_no_new_version():
+    world = World(1)
+    edge = world.edge(local_topics=[{"topic": "mine", "kind": "keyed", "unchanged_max_age": "10s"}], sync_topics=[])
+    log, _ = edge.node.produce("mine", b"20", b"k")
+    assert edge.node.produce("mine", b"21", b"k")[1] == 1 and edge.node.produce("mine", b"20", b"k")[1] == 2  # not seen yet
+    world.run(50)
+    assert edge.node.produce("mine", b"20", b"k")[1] == -1 and edge.node.produce("mine", b"21", b"k")[1] == 3
+    world.run(50)
+    assert edge.node.produce("mine", b"21", b"k")[1] == -1 and edge.node.produce("mine", b"21", b"other")[1] == 4
+    world.run(11000)
+    assert edge.node.produce("mine", b"21", b"k")[1] == 5 and log.next == 6
+    edge.node.delete("mine", b"k")
+    world.run(50)
+    assert edge.node.produce("mine", b"21", b"k")[1] == 7 and edge.node.status()["tables"][0]["unchanged"] == 2
