@@ -10,6 +10,7 @@ gc.threshold(8192)  # collect early and often: a small heap stays in one piece. 
 
 import ujson
 
+import streamline_core
 from streamline_core import VERSION
 from streamline_core.config import EdgeConfig
 from streamline_core.errors import UsageError
@@ -61,6 +62,15 @@ def load(path):
         raise UsageError("\n".join(lines))
 
 
+def _let_go(module):
+    """A module of the core that has done its work: nothing refers to it but its package."""
+    name = "streamline_core." + module
+    if name in sys.modules:
+        del sys.modules[name]
+    if hasattr(streamline_core, module):
+        delattr(streamline_core, module)
+
+
 def main(arguments):
     """Returns the exit code."""
     options = {"--config": None, "--lines": None}
@@ -91,6 +101,8 @@ def main(arguments):
         lines = options["--lines"]
         if lines is not None and lines not in config.topics:
             raise UsageError("--lines %s: no such topic in %s" % (lines, options["--config"]))
+        _let_go("config_check")
+        _let_go("config_values")
         gc.collect()
         from .loop import Loop  # after the configuration is known to be good
 

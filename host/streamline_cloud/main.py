@@ -6,14 +6,34 @@ no broker.
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from streamline_core.errors import StreamlineError, UsageError
+from streamline_core.topic import DIRECTIONS, KINDS, STRATEGIES
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 STORE_VARIABLE = "STREAMLINE_STORE"
 STORE = "sqlite:///streamline-cloud.db"
+COMMANDS = {
+    "serve": "serve_command",
+    "read": "read_command",
+    "nodes": "list_commands",
+    "ledger": "list_commands",
+    "topics": "feed_commands",
+    "feeds": "feed_commands",
+    "get": "table_commands",
+    "keys": "table_commands",
+    "conflicts": "table_commands",
+    "produce": "produce_commands",
+    "delete": "produce_commands",
+    "define": "produce_commands",
+}
 
 _EXAMPLES = """examples:
   streamline-cloud serve                                   its own broker on 127.0.0.1:1883, store in this folder
@@ -21,8 +41,13 @@ _EXAMPLES = """examples:
   streamline-cloud read telemetry --from 1000 --json       records from cloud offset 1000 on, one JSON object a line
   streamline-cloud read telemetry --node gateway-7 --follow
   streamline-cloud ledger                                  what was produced, delivered, is pending, was lost, and why
+  streamline-cloud define promo --direction cloud_to_edge  a topic that flows down to all edges that have it
+  streamline-cloud produce promo "20 percent off"          0 when it is committed; the bridge may run or not
+  streamline-cloud feeds promo --offset 41                 which node has it
+  streamline-cloud get state heating                       what is shown of a key
+  streamline-cloud conflicts explain state heating         who wrote what, what each had seen, which rule decided
 
-exit codes: 0 well; 1 degraded, or a ledger that does not add up; 2 wrong usage"""
+exit codes: 0 well; 1 degraded, not committed, no such value, or a ledger that does not add up; 2 wrong usage"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +72,57 @@ def parser() -> argparse.ArgumentParser:
     ledger = commands.add_parser("ledger", help="produced, delivered, pending and lost of streams", parents=[store])
     ledger.add_argument("node", metavar="NODE", nargs="?", help="only the streams of this node")
     ledger.add_argument("--json", action="store_true", help="a JSON array")
+    _add_asking(commands, store)
+    _add_producing(commands, store)
     return made
+
+
+def _add_asking(commands: "Commands", store: argparse.ArgumentParser) -> None:
+    merge = argparse.ArgumentParser(add_help=False)
+    merge.add_argument("--merge", metavar="MODULE", help="the module of a custom_merge topic: python:FILE.py, python:MODULE or wasm:FILE")
+    topics = commands.add_parser("topics", help="list the topics, how they flow and how many conflicts they have", parents=[store])
+    topics.add_argument("--json", action="store_true", help="a JSON array")
+    get = commands.add_parser("get", help="print what is shown of a key", parents=[store, merge])
+    get.add_argument("topic", metavar="TOPIC")
+    get.add_argument("key", metavar="KEY")
+    get.add_argument("--json", action="store_true", help="a JSON object, with all versions that stand")
+    keys = commands.add_parser("keys", help="list the keys of a topic that are not deleted", parents=[store])
+    keys.add_argument("topic", metavar="TOPIC")
+    keys.add_argument("--prefix", metavar="P", default="", help="only keys that begin with it")
+    keys.add_argument("--json", action="store_true", help="a JSON array")
+    conflicts = commands.add_parser("conflicts", help="list keys with several versions, or explain one", parents=[store, merge])
+    conflicts.usage = "streamline-cloud conflicts [TOPIC | explain TOPIC KEY] [--merge MODULE] [--json] [--store sqlite:///PATH]"
+    conflicts.add_argument("words", metavar="TOPIC | explain TOPIC KEY", nargs="*")
+    conflicts.add_argument("--json", action="store_true", help="a JSON array; of explain, an object")
+    feeds = commands.add_parser("feeds", help="which node has received what", parents=[store])
+    feeds.add_argument("topic", metavar="TOPIC", nargs="?", help="with all nodes that ever came (default: all that confirmed something)")
+    which = feeds.add_mutually_exclusive_group()
+    which.add_argument("--offset", metavar="N", type=_count, help="whether each node has the record at this cloud offset")
+    which.add_argument("--key", metavar="K", help="whether each node has what stands of this key")
+    feeds.add_argument("--partition", metavar="P", type=_count, help="only this one")
+    feeds.add_argument("--json", action="store_true", help="a JSON array")
+
+
+def _add_producing(commands: "Commands", store: argparse.ArgumentParser) -> None:
+    produce = commands.add_parser("produce", help="write records to a topic that flows down to edges", parents=[store])
+    produce.add_argument("topic", metavar="TOPIC")
+    produce.add_argument("value", metavar="VALUE", nargs="?", help="default: each line of standard input is a record")
+    produce.add_argument("--key", metavar="K", help="needed where the topic is keyed")
+    delete = commands.add_parser("delete", help="write that a key of a keyed topic is deleted", parents=[store])
+    delete.add_argument("topic", metavar="TOPIC")
+    delete.add_argument("key", metavar="KEY")
+    define = commands.add_parser("define", help="define a topic, once and for all", parents=[store])
+    add = define.add_argument
+    add("topic", metavar="TOPIC")
+    add("--kind", choices=KINDS, default=KINDS[0], help="default: log")
+    directions = [direction for direction in DIRECTIONS if direction != "local"]
+    add("--direction", choices=directions, required=True, help="edge_to_cloud topics take nothing from here")
+    add("--partitions", metavar="N", type=_count, default=1, help="default: 1")
+    add("--strategy", choices=STRATEGIES, help="which of conflicting versions is shown (default: last_write_wins)")
+    add("--merge", metavar="MODULE", help="of custom_merge: python:FILE.py, python:MODULE or wasm:FILE")
+    add("--feed-filter", metavar="P", default="", help="a pattern of the keys that a node is sent; {node} is its name, * is anything")
+    for made in (produce, delete, define):
+        made.add_argument("--json", action="store_true", help="a JSON object")
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
@@ -103,17 +178,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.command == "serve":
-        from .serve_command import serve
-
-        return serve(arguments)
-    if arguments.command == "read":
-        from .read_command import read
-
-        return read(arguments)
-    from .list_commands import ledger, nodes
-
-    return nodes(arguments) if arguments.command == "nodes" else ledger(arguments)
+    module, name = COMMANDS[arguments.command], arguments.command
+    command = getattr(importlib.import_module("." + module, __package__), name)
+    return int(command(arguments))
 
 
 if __name__ == "__main__":

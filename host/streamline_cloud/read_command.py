@@ -5,7 +5,6 @@ skipped, and the exit code says so. Must not know: the bridge.
 """
 
 import argparse
-import base64
 import json
 import sys
 import time
@@ -19,6 +18,7 @@ from streamline_core.record import Record
 from streamline_host.codecs import codecs
 
 from .chunk_records import StoredChunk, chunk_values
+from .control_wire import text_or_base64
 from .store_reader import StoreReader, TopicRow, numbered_records
 from .store_schema import path_of
 
@@ -124,10 +124,3 @@ def rfc3339(time_ms: int) -> str | None:
     except (OverflowError, ValueError, OSError):
         return None
     return "%s.%03dZ" % (moment.strftime("%Y-%m-%dT%H:%M:%S"), time_ms % 1000)
-
-
-def text_or_base64(data: bytes) -> str | dict[str, str]:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}

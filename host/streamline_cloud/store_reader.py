@@ -15,10 +15,11 @@ from streamline_core.codec import Codecs
 from streamline_core.errors import UsageError
 from streamline_core.record import Record
 from streamline_core.store_ops import loss_of
-from streamline_core.topic import DIRECTIONS, KINDS, definition_from_wire
+from streamline_core.topic import TopicDefinition, definition_from_wire
 
 from .chunk_records import StoredChunk, chunk_records
 from .store_schema import lost_from, open_for_reading
+from .stored_tables import StoredTables
 
 CHUNKS_PER_PAGE = 32
 CHUNK_COLUMNS = "c.id, s.origin, c.partition, s.epoch, c.cloud_offset, c.count, c.first, c.next, c.codec, c.raw_bytes, c.data"
@@ -26,13 +27,16 @@ CHUNK_COLUMNS = "c.id, s.origin, c.partition, s.epoch, c.cloud_offset, c.count, 
 
 @dataclass
 class TopicRow:
-    """heads: {partition: next cloud offset}, which is how many records it holds."""
+    """definition: a default one as long as nobody has defined the topic; heads: {partition: next cloud offset}, which is how many records
+    it holds."""
 
     name: str
-    kind: str
-    direction: str
-    partitions: int
+    definition: TopicDefinition
     heads: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def partitions(self) -> int:
+        return self.definition.partitions
 
     @property
     def records(self) -> int:
@@ -92,12 +96,14 @@ class NodeRow:
 
 
 class StoreReader:
-    """A store opened for reading. Raises UsageError where there is none. For one thread; close it, or use `with`."""
+    """A store opened for reading. Raises UsageError where there is none. For one thread; close it, or use `with`. tables: keyed topics, and
+    who has received what."""
 
     def __init__(self, path: "Path | str", codecs: Codecs) -> None:
         self.path = Path(path)
         self.codecs = codecs
         self._db = open_for_reading(self.path)
+        self.tables = StoredTables(self._db)
 
     def __enter__(self) -> "StoreReader":
         return self
@@ -109,14 +115,11 @@ class StoreReader:
         self._db.close()
 
     def topics(self) -> list[TopicRow]:
-        """All topics that a node ever offered, by name."""
+        """All topics that a node ever offered, or that were defined here, by name."""
         topics = {}
         for row_id, name, definition in self._db.execute("SELECT id, name, definition FROM topics ORDER BY name"):
-            kind, direction, partitions = KINDS[0], DIRECTIONS[0], 1
-            if definition is not None:
-                defined = definition_from_wire(cbor.decode(definition))
-                kind, direction, partitions = defined.kind, defined.direction, defined.partitions
-            topics[row_id] = TopicRow(name, kind, direction, partitions)
+            defined = TopicDefinition() if definition is None else definition_from_wire(cbor.decode(definition))
+            topics[row_id] = TopicRow(name, defined)
         for row_id, partition, head in self._db.execute("SELECT topic_id, partition, next FROM heads ORDER BY 1, 2"):
             topics[row_id].heads[partition] = head
         return list(topics.values())
@@ -130,13 +133,20 @@ class StoreReader:
         names = ", ".join(topic.name for topic in known) or "none yet"
         raise UsageError("topic %r is not in this store; there is: %s" % (name, names))
 
+    def keyed_topic(self, name: str) -> TopicRow:
+        """Raises UsageError as `topic`, and for one that has no keys to ask for."""
+        topic = self.topic(name)
+        if topic.definition.kind != "keyed":
+            raise UsageError("topic %s is a log: it has no keys to ask for; `streamline-cloud read %s` shows it" % (name, name))
+        return topic
+
     def nodes(self) -> list[NodeRow]:
         """All nodes that ever came, by name."""
         rows = self._db.execute("SELECT node, version, storage_id, first_ms, last_ms FROM nodes ORDER BY node")
         nodes = {row[0]: NodeRow(*row) for row in rows}
         for stream in self.ledger():
             node = nodes.get(stream.node)
-            if node is None:  # an origin whose streams were carried here by another node
+            if node is None:  # what the cloud itself wrote, or an origin whose streams were carried here by another node
                 node = nodes[stream.node] = NodeRow(stream.node, "", b"", stream.changed_ms, stream.changed_ms)
             node.last_ms = max(node.last_ms, stream.changed_ms)
             node.streams += 1

@@ -66,11 +66,12 @@ CREATE TABLE versions (                   -- of keyed topics: what stands
     id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, partition INTEGER NOT NULL,
     cloud_offset INTEGER NOT NULL, key BLOB NOT NULL,
     origin TEXT NOT NULL, epoch INTEGER NOT NULL, offset INTEGER NOT NULL,  -- its dot
-    deleted INTEGER NOT NULL, demoted INTEGER NOT NULL,
+    deleted INTEGER NOT NULL, demoted INTEGER NOT NULL, arrived_ms INTEGER NOT NULL,
     extension BLOB NOT NULL,              -- whose it is, and what its writer had seen
     record BLOB NOT NULL                  -- as a feed sends it
 );
 CREATE UNIQUE INDEX versions_by_cloud_offset ON versions (topic_id, partition, cloud_offset);
+CREATE INDEX versions_deleted ON versions (arrived_ms) WHERE deleted;
 CREATE INDEX versions_by_key ON versions (topic_id, partition, key);
 CREATE UNIQUE INDEX versions_by_dot ON versions (topic_id, partition, origin, epoch, offset);
 CREATE TABLE cursors (                    -- how far a node durably has a feed

@@ -14,20 +14,25 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from streamline_core.batch import HEADER_BYTES
+from streamline_core.batch import HEADER_BYTES, OFFSET_MAX
+from streamline_core.consumer import offset_at
 from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.feed import LogFeed
 from streamline_core.node import Node
 from streamline_host.codecs import codecs
 from streamline_host.ports import SystemClock, SystemEntropy
 
 from .health import Health
+from .keyed_topics import KeyedTopics, load_merges
+from .plain_values import Headers, plain_bytes, plain_ms, plain_record
 from .posix_storage import PosixStorage
 from .uplink import Uplink
 from .waiters import RecordLost, Waiters
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
-    from streamline_core.consumer import Gap
+    from streamline_core.consumer import Consumer, Gap
+    from streamline_core.log import Log
     from streamline_core.record import Record
 
 __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError", "UsageError"]
@@ -42,13 +47,12 @@ RECOVER_SECS_MAX = 10.0
 HEALTH_SECS = 5.0
 TAKE_BYTES_MAX = 65536
 
-Headers = Sequence[tuple[str, bytes]]
 
-
-class Agent:
+class Agent(KeyedTopics):
     """One edge node in this process. Use from one event loop: `start`, produce and consume, `stop`.
 
-    Raises (start): UsageError where another agent holds the data directory, or the configuration cannot be honoured.
+    Raises (start): UsageError where another agent holds the data directory, the configuration cannot be honoured, or a merge module does
+    not load.
     """
 
     def __init__(self, config: EdgeConfig) -> None:
@@ -65,9 +69,10 @@ class Agent:
         """Recover the logs, begin connecting. Does not wait for any broker."""
         loop = self._loop = asyncio.get_running_loop()
         config = self.config
+        merges = load_merges(config)
         self._storage = PosixStorage(config.data_dir, self._synced, loop)
         try:
-            self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression))
+            self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges)
             self._waiters = Waiters(loop)
             self.node.open()
             self.uplink = Uplink(config, self.node, self._poke) if config.cloud_endpoint else None
@@ -87,9 +92,14 @@ class Agent:
         self._tick()
         deadline = self._loop.time() + RECOVER_SECS_MAX
         while self._loop.time() < deadline and any(
-            stream.durable < stream.written and stream.failure is None for stream in self.node.logs()
+            stream.durable < stream.written and stream.failure is None for stream in self._every_log()
         ):
             await asyncio.wait((self._waiters.room(),), timeout=0.1)
+
+    def _every_log(self) -> list[Log]:
+        """Of what is written here, and of what comes from elsewhere."""
+        node = self.node
+        return node.logs() + node.tables.logs() + [stream for feed in node.downlink.partitions() for stream in feed.logs()]
 
     async def stop(self) -> None:
         """Disconnect, make all that was accepted durable (within 10 s), and let go of the data directory."""
@@ -135,12 +145,12 @@ class Agent:
 
         value, key: bytes, or text that becomes UTF-8. headers: (name, bytes) pairs. timestamp: ms since 1970 UTC or a
         datetime. Waits while the buffer is full. Returns the offset in its partition. Raises: UsageError (unknown
-        topic, too large), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
+        topic, too large, no key for a keyed topic), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
         """
         if ack != "durable":
             self._check_ack(topic, ack)
         if key is not None or timestamp is not None or headers or type(value) is not bytes:
-            value, key, headers, timestamp = _plain(value, key, headers, timestamp)
+            value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
         while True:
             try:
                 stream, offset = self.node.produce(topic, value, key, headers, timestamp)
@@ -149,11 +159,26 @@ class Agent:
                 await self.room()
         if not self._tick_soon:
             self._poke()
-        if ack == "durable":
-            return await self._waiters.durable(stream, offset, offset + 1)
-        if ack == "cloud":
-            return await self._waiters.cloud(stream, offset, offset + 1)
-        return offset
+        if ack == "buffered":
+            return offset
+        wait = self._waiters.durable if ack == "durable" else self._waiters.cloud
+        return await wait(stream, offset, offset + 1)
+
+    async def delete(self, topic: str, key: bytes | str, ack: str = "durable") -> int:
+        """Delete a key of a keyed topic, and wait for `ack`; it need not be there. Returns and raises as `produce`."""
+        self._check_ack(topic, ack)
+        plain = plain_bytes("key", key)
+        while True:
+            try:
+                stream, offset = self.node.delete(topic, plain)
+                break
+            except QueueFull:
+                await self.room()
+        self._poke()
+        if ack == "buffered":
+            return offset
+        wait = self._waiters.durable if ack == "durable" else self._waiters.cloud
+        return await wait(stream, offset, offset + 1)
 
     def produce_nowait(
         self,
@@ -169,7 +194,7 @@ class Agent:
         Raises: QueueFull when log.buffer_bytes wait for the disk (let the loop run, then try again), and as `produce`.
         """
         if key is not None or timestamp is not None or headers or type(value) is not bytes:
-            value, key, headers, timestamp = _plain(value, key, headers, timestamp)
+            value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
         offset = self.node.produce(topic, value, key, headers, timestamp)[1]
         if not self._tick_soon:
             self._poke()
@@ -250,21 +275,38 @@ class Agent:
         from_offset: int = 0,
         from_time: int | datetime | None = None,
         follow: bool = False,
+        feed: bool = False,
     ) -> AsyncIterator[Record | Gap]:
         """Each durable record of a partition from an offset, or from the first one at or after a time (ms or datetime).
 
-        A Gap stands for offsets that are gone. Ends at the durable end, or with `follow` waits for more. Raises:
-        UsageError.
+        A Gap stands for offsets that are gone. Ends at the durable end, or with `follow` waits for more. feed: what the cloud sent, by
+        cloud offset, instead of what was written here; so it is anyway of a topic that only flows down. Raises: UsageError.
         """
         if from_time is not None:
-            from_offset = self.node.offset_at(topic, partition, _ms(from_time))
-        async for taken in self.take(topic, partition, from_offset, follow):
+            from_offset = self.offset_at(topic, partition, plain_ms(from_time), feed)
+        async for taken in self.take(topic, partition, from_offset, follow, feed):
             for item in taken:
                 yield item
 
-    async def take(self, topic: str, partition: int, from_offset: int, follow: bool) -> AsyncIterator[Sequence[Record | Gap]]:
+    def offset_at(self, topic: str, partition: int, time_ms: int, feed: bool = False) -> int:
+        """The first offset stamped at `time_ms` (since 1970 UTC) or later. feed: as for `consume`. Raises: UsageError."""
+        self._consumer(topic, partition, 0, feed)  # whether it can be read at all
+        if not feed and self.config.topics[topic].direction != "cloud_to_edge":
+            return self.node.offset_at(topic, partition, time_ms)
+        found = self.node.downlink.feeds[topic, partition]
+        assert isinstance(found, LogFeed)
+        logs = found.partition.logs()
+        ends = [min((later.state.starts_at for later in logs[i + 1 :]), default=OFFSET_MAX) for i in range(len(logs))]
+        return next(at for log, end in zip(logs, ends, strict=True) if (at := offset_at(log, time_ms)) < end)
+
+    def _consumer(self, topic: str, partition: int, offset: int, feed: bool) -> Consumer:
+        return self.node.feed_consumer(topic, partition, offset) if feed else self.node.consumer(topic, partition, offset)
+
+    async def take(
+        self, topic: str, partition: int, from_offset: int, follow: bool, feed: bool = False
+    ) -> AsyncIterator[Sequence[Record | Gap]]:
         """As `consume`, in the lists in which the log gives them."""
-        consumer = self.node.consumer(topic, partition, from_offset)
+        consumer = self._consumer(topic, partition, from_offset, feed)
         while self._running:
             taken = consumer.take(TAKE_BYTES_MAX)
             if taken:
@@ -282,7 +324,7 @@ class Agent:
         status: dict[str, Any] = self.node.status()
         status["link"] = self.uplink.status() if self.uplink is not None else None
         status["data_dir"] = self.config.data_dir
-        failed = [(stream.folder, stream.failure) for stream in self.node.logs() if stream.failure is not None]
+        failed = [(stream.folder, stream.failure) for stream in self._every_log() if stream.failure is not None]
         status["storage_failures"] = [f"{folder}: {failure}" for folder, failure in failed]
         return status
 
@@ -336,6 +378,7 @@ class Agent:
         if self.uplink is not None and self.uplink.pump():
             self._poke()
         self._waiters.acked()
+        self._waiters.ticked()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -346,27 +389,3 @@ class Agent:
     def _watch_health(self) -> None:
         self.health.observe(self._loop.time(), self.status(), self.ledger())
         self._health_timer = self._loop.call_later(HEALTH_SECS, self._watch_health)
-
-
-def _ms(time: int | datetime) -> int:
-    return int(time.timestamp() * 1000) if isinstance(time, datetime) else time
-
-
-def _plain(
-    value: bytes | str, key: bytes | str | None, headers: Headers | None, timestamp: int | datetime | None
-) -> tuple[bytes, bytes | None, Headers | None, int | None]:
-    return (
-        _bytes("value", value),
-        None if key is None else _bytes("key", key),
-        [(name, _bytes("header", content)) for name, content in headers] if headers else None,
-        None if timestamp is None else _ms(timestamp),
-    )
-
-
-def _bytes(what: str, given: object) -> bytes:
-    """Raises UsageError for what is neither bytes nor text: a list of numbers, say, would be stored as something else."""
-    if isinstance(given, str):
-        return given.encode()
-    if isinstance(given, (bytes, bytearray, memoryview)):
-        return memoryview(given).tobytes()
-    raise UsageError(f"a {what} must be bytes or text, not {type(given).__name__}")

@@ -1,7 +1,7 @@
 """`streamline-cli edge …`: what a person or a script asks of a running agent.
 
 Rule: results go to standard output, everything else is one line on standard error that says what to do. Exit codes: 0
-well, 1 degraded or refused, 2 wrong usage, 3 no agent. Starts fast: what only some commands need is imported by them.
+well, 1 degraded, refused or not there, 2 wrong usage, 3 no agent. Starts fast: what only some commands need is imported by them.
 Knows the agent only through its control socket.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
 from .control_client import AgentError, ControlClient, NoAgent
+from .control_wire import BODY_BYTES_MAX, split
 
 WELL, DEGRADED, USAGE, NO_AGENT, INTERRUPTED = 0, 1, 2, 3, 130
 DEFAULT_DATA_DIR = "streamline-data"
@@ -82,6 +83,22 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--from", type=int, default=0, metavar="N", dest="start", help="from this offset on")
     start.add_argument("--time", metavar="T", help="from this time on: ms since 1970, or ISO 8601")
     consume.add_argument("--follow", action="store_true", help="wait for more")
+    consume.add_argument("--feed", action="store_true", help="what the cloud sent, where the topic flows both ways")
+    get = add("get", _get, "print the value of a key; exit code 1 if it has none")
+    put = add("set", _set, "write a key", plain=True)
+    delete = add("delete", _delete, "delete a key", plain=True)
+    for command in (get, put, delete):
+        command.add_argument("topic", metavar="TOPIC")
+        command.add_argument("key", metavar="KEY")
+    put.add_argument("value", metavar="VALUE", help="text, or - for standard input, byte for byte")
+    listing = add("keys", _keys, "the keys that have a value, one a line")
+    listing.add_argument("topic", metavar="TOPIC")
+    listing.add_argument("--prefix", default="", metavar="P", help="only those that begin with P")
+    watch = add("watch", _watch, "print each key that changes: the key, a tab, its value; a deleted one alone")
+    watch.add_argument("topic", metavar="TOPIC")
+    conflicts = add("conflicts", _conflicts, "the keys of which more than one version stands; or why a key shows what it shows")
+    conflicts.usage = "streamline-cli edge conflicts [-h] [--data-dir D] [--config F] [--json] [TOPIC | explain TOPIC KEY]"
+    conflicts.add_argument("words", nargs="*", metavar="TOPIC | explain TOPIC KEY")
     add("status", _status, "the node, its connection and its streams")
     add("ledger", _ledger, "produced = delivered + pending + lost, for each stream")
     add("topics", _topics, "the configured topics")
@@ -136,7 +153,7 @@ def _consume(arguments: Arguments) -> int:
     client = _client(arguments)
     if arguments.follow:
         client.socket.settimeout(None)
-    fields = {"topic": arguments.topic, "partition": arguments.partition, "from": arguments.start}
+    fields = {"topic": arguments.topic, "partition": arguments.partition, "from": arguments.start, "feed": arguments.feed}
     if arguments.time is not None:
         fields["time"] = record_lines.time_ms(arguments.time)
     out = sys.stdout.buffer
@@ -148,6 +165,105 @@ def _consume(arguments: Arguments) -> int:
         for gap in gaps:
             print(gap, file=sys.stderr)
     return WELL
+
+
+def _get(arguments: Arguments) -> int:
+    from .explain import json_value
+
+    key = os.fsencode(arguments.key)
+    answer, value = _client(arguments).ask("get", key, topic=arguments.topic)
+    if not answer["found"]:
+        what = "is deleted" if answer["deleted"] else "was never written"
+        print(f"streamline-cli: key {arguments.key!r} of topic {arguments.topic} {what}", file=sys.stderr)
+        return DEGRADED
+    if arguments.json:
+        _show(arguments, {"topic": arguments.topic, "key": json_value(key), "value": json_value(value)}, print)
+    else:
+        _out(value, b"\n")
+    return WELL
+
+
+def _set(arguments: Arguments) -> int:
+    key, value = os.fsencode(arguments.key), os.fsencode(arguments.value)
+    if arguments.value == "-":
+        value = sys.stdin.buffer.read(BODY_BYTES_MAX)
+    _client(arguments).ask("set", value + key, topic=arguments.topic, key_size=len(key))
+    return WELL
+
+
+def _delete(arguments: Arguments) -> int:
+    _client(arguments).ask("delete", os.fsencode(arguments.key), topic=arguments.topic)
+    return WELL
+
+
+def _keys(arguments: Arguments) -> int:
+    from .explain import json_value
+
+    rows = []
+    for answer, body in _client(arguments).stream("keys", os.fsencode(arguments.prefix), topic=arguments.topic):
+        found = split(body, answer["sizes"])
+        if arguments.json:
+            rows += list(map(json_value, found))
+        else:
+            _out(b"".join([key + b"\n" for key in found]))
+    if arguments.json:
+        _show(arguments, rows, print)
+    return WELL
+
+
+def _watch(arguments: Arguments) -> int:
+    import ujson
+
+    from .explain import json_value
+
+    client = _client(arguments)
+    client.socket.settimeout(None)
+    for answer, body in client.stream("watch", topic=arguments.topic):
+        parts = split(body, [max(0, size) for sizes in answer["sizes"] for size in sizes])
+        for i, (_, value_size) in enumerate(answer["sizes"]):
+            key, value = parts[2 * i], parts[2 * i + 1] if value_size >= 0 else None
+            if arguments.json:
+                line = {"key": json_value(key), "value": json_value(value), "deleted": value is None}
+                _out(ujson.dumps(line, ensure_ascii=False, escape_forward_slashes=False).encode(), b"\n")
+            else:
+                _out(key, b"" if value is None else b"\t" + value, b"\n")
+        sys.stdout.buffer.flush()
+    return WELL
+
+
+def _conflicts(arguments: Arguments) -> int:
+    from . import tables
+    from .explain import json_value
+
+    words = arguments.words
+    if len(words) == 3 and words[0] == "explain":
+        return _explain(arguments, words[1], words[2])
+    if len(words) > 1:
+        raise UsageError("conflicts takes a topic, or: explain TOPIC KEY")
+    rows = []
+    for answer, body in _client(arguments).stream("conflicts", topic=words[0] if words else None):
+        keys = split(body, answer["sizes"])
+        rows += [{"topic": answer["topic"], "key": json_value(key), "versions": n} for key, n in zip(keys, answer["versions"], strict=True)]
+    _show(arguments, rows, tables.conflicts)
+    return WELL
+
+
+def _explain(arguments: Arguments, topic: str, key: str) -> int:
+    import ujson
+
+    from . import tables
+
+    _, body = _client(arguments).ask("explain", os.fsencode(key), topic=topic)
+    explanation = ujson.loads(body)
+    if not explanation["versions"]:
+        print(f"streamline-cli: key {key!r} of topic {topic} was never written", file=sys.stderr)
+        return DEGRADED
+    _show(arguments, explanation, tables.explanation)
+    return WELL
+
+
+def _out(*parts: bytes) -> None:
+    sys.stdout.buffer.write(b"".join(parts))
 
 
 def _status(arguments: Arguments) -> int:

@@ -129,14 +129,25 @@ def load(path: str | os.PathLike[str]) -> EdgeConfig:
     except UnicodeDecodeError as e:
         raise ConfigFileError(f"{file}:{raw.count(10, 0, e.start) + 1}: not UTF-8 text; save it as UTF-8") from None
     config = parse(text, str(file))
+    folder = file.parent.resolve()
     for key in PATH_KEYS:
         value = getattr(config, key)
         if value is not None:
-            try:
-                setattr(config, key, str(file.parent.resolve() / Path(value).expanduser()))
-            except (RuntimeError, ValueError):
-                raise ConfigFileError(f"{file}: {key}: {value!r}: there is no such user; write out the path") from None
+            setattr(config, key, _beside(file, folder, key, value))
+    for topic in config.topics.values():
+        if topic.merge is not None:
+            kind, colon, path = topic.merge.partition(":")
+            if colon and (kind != "python" or path.endswith(".py")):  # else it is a module of Python, which has no folder
+                topic.merge = kind + colon + _beside(file, folder, "merge", path)
     return config
+
+
+def _beside(file: Path, folder: Path, key: str, path: str) -> str:
+    """A path as it stands in the file, made absolute. Raises: ConfigFileError."""
+    try:
+        return str(folder / Path(path).expanduser())
+    except (RuntimeError, ValueError):
+        raise ConfigFileError(f"{file}: {key}: {path!r}: there is no such user; write out the path") from None
 
 
 def find(path: str | None, data_dir: str | None = None) -> EdgeConfig:

@@ -54,12 +54,15 @@ class ControlClient:
 
     def request(self, op: str, **fields: Any) -> Header:
         """Ask and wait for the answer. Raises: NoAgent, AgentError."""
-        answer, _ = self._last(self.send({"op": op, **fields}))
-        return answer
+        return self.ask(op, **fields)[0]
 
-    def stream(self, op: str, **fields: Any) -> Iterator[tuple[Header, bytes]]:
+    def ask(self, op: str, body: bytes = b"", **fields: Any) -> tuple[Header, bytes]:
+        """As `request`, with a body both ways."""
+        return self._last(self.send({"op": op, **fields}, body))
+
+    def stream(self, op: str, body: bytes = b"", **fields: Any) -> Iterator[tuple[Header, bytes]]:
         """Ask, and give each piece of the answer. Raises: NoAgent, AgentError."""
-        id = self.send({"op": op, **fields})
+        id = self.send({"op": op, **fields}, body)
         while True:
             answer, body = self._answer(id)
             if not answer.get("more"):

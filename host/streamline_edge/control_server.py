@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamline_core import VERSION
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
 
-from . import control_wire
-from .control_wire import Header
+from . import control_keyed, control_wire
+from .control_wire import Header, number, text
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -108,6 +108,11 @@ class _Connection:
         if not self._writer.is_closing():
             self._writer.write(control_wire.pack(header, body))
 
+    async def answer_piece(self, header: Header, body: bytes = b"") -> None:
+        """One of several answers; returns when the other side has taken most of what it was sent."""
+        self.answer({"more": True, **header}, body)
+        await self._writer.drain()
+
     def close(self) -> None:
         for task in self._streams:
             task.cancel()
@@ -130,7 +135,10 @@ class _Connection:
 
     async def topics(self, header: Header, body: bytes) -> Header:
         topics = [self.agent.config.topics[name] for name in sorted(self.agent.config.topics)]
-        return {"topics": [{"topic": t.name, "kind": t.kind, "direction": t.direction, "partitions": t.partitions} for t in topics]}
+        rows = [{"topic": t.name, "kind": t.kind, "direction": t.direction, "partitions": t.partitions} for t in topics]
+        for row, topic in zip(rows, topics, strict=True):
+            row["strategy"] = topic.strategy if topic.kind == "keyed" else None
+        return {"topics": rows}
 
     async def sync(self, header: Header, body: bytes) -> Header:
         actions = {"now": self.agent.sync_now, "pause": self.agent.pause, "resume": self.agent.resume}
@@ -141,14 +149,14 @@ class _Connection:
         return {"state": self.agent.status()["state"]}
 
     async def producer_last(self, header: Header, body: bytes) -> Header:
-        topic, producer, partition = _text(header, "topic"), _number(header, "producer"), _number(header, "partition")
+        topic, producer, partition = text(header, "topic"), number(header, "producer"), number(header, "partition")
         # What is accepted becomes durable first: a producer skips what it is told here.
         await self._settled(topic, partition)
         return {"last": self.agent.node.producer_last(topic, partition, producer)}
 
     async def produce(self, header: Header, body: bytes) -> None:
-        topic, partition = _text(header, "topic"), _number(header, "partition", -1)
-        producer, sequence = _number(header, "producer"), _number(header, "sequence")
+        topic, partition = text(header, "topic"), number(header, "partition", -1)
+        producer, sequence = number(header, "producer"), number(header, "sequence")
         if (producer, topic, partition) in self._refused:
             raise UsageError("an earlier request of this producer was refused; connect again and go on from there")
         await self._free.acquire()
@@ -221,40 +229,47 @@ class _Connection:
 
     async def consume(self, header: Header, body: bytes) -> None:
         """Answered in pieces, beside other requests, until the durable end, or (follow) until the connection ends."""
-        topic, partition = _text(header, "topic"), _number(header, "partition")
-        follow, start = header.get("follow") is True, _number(header, "from")
+        topic, partition = text(header, "topic"), number(header, "partition")
+        follow, feed, start = header.get("follow") is True, header.get("feed") is True, number(header, "from")
         if header.get("time") is not None:
-            start = self.agent.node.offset_at(topic, partition, _number(header, "time"))
-        self.agent.node.consumer(topic, partition, start)  # a mistake is told before the stream begins
+            start = self.agent.offset_at(topic, partition, number(header, "time"), feed)
+        self.begin(header, self._consume(header.get("id"), topic, partition, start, follow, feed))
+
+    async def _consume(self, id: object, topic: str, partition: int, start: int, follow: bool, feed: bool) -> None:
+        item: Any  # Record, or Gap
+        async for taken in self.agent.take(topic, partition, start, follow, feed):
+            rows: list[list[Any]] = []
+            parts: list[bytes] = []
+            for item in taken:
+                if hasattr(item, "cause"):
+                    rows.append([item.first, item.next, item.cause])
+                    continue
+                rows.append(
+                    [
+                        item.offset,
+                        item.time_ms,
+                        item.trusted,
+                        -1 if item.key is None else len(item.key),
+                        len(item.value),
+                        [[name, value.decode("utf-8", "replace")] for name, value in item.headers],
+                        item.tombstone,
+                    ]
+                )
+                parts += [item.value] if item.key is None else [item.key, item.value]
+            await self.answer_piece({"id": id, "rows": rows}, b"".join(parts))
+
+    def begin(self, header: Header, stream: Coroutine[Any, Any, None]) -> None:
+        """Let `stream` answer in pieces, beside other requests. Raises: UsageError where too many do."""
         if len(self._streams) >= STREAMS_MAX:
+            stream.close()
             raise UsageError(f"{STREAMS_MAX} consumers run on this connection; open another one")
-        task = asyncio.create_task(self._stream(header.get("id"), topic, partition, start, follow))
+        task = asyncio.create_task(self._stream(header.get("id"), stream))
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
 
-    async def _stream(self, id: object, topic: str, partition: int, start: int, follow: bool) -> None:
+    async def _stream(self, id: object, stream: Coroutine[Any, Any, None]) -> None:
         try:
-            item: Any  # Record, or Gap
-            async for taken in self.agent.take(topic, partition, start, follow):
-                rows: list[list[Any]] = []
-                parts: list[bytes] = []
-                for item in taken:
-                    if hasattr(item, "cause"):
-                        rows.append([item.first, item.next, item.cause])
-                        continue
-                    rows.append(
-                        [
-                            item.offset,
-                            item.time_ms,
-                            item.trusted,
-                            -1 if item.key is None else len(item.key),
-                            len(item.value),
-                            [[name, value.decode("utf-8", "replace")] for name, value in item.headers],
-                        ]
-                    )
-                    parts += [item.value] if item.key is None else [item.key, item.value]
-                self.answer({"id": id, "more": True, "rows": rows}, b"".join(parts))
-                await self._writer.drain()
+            await stream
             self.answer({"id": id, "ok": True})
         except ConnectionError:
             pass
@@ -271,6 +286,7 @@ OPS: dict[str, Callable[[_Connection, Header, bytes], Awaitable[Header | None]]]
     "produce": _Connection.produce,
     "producer_last": _Connection.producer_last,
     "consume": _Connection.consume,
+    **control_keyed.OPS,
 }
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (UsageError, "usage"),
@@ -279,20 +295,6 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (ProtocolError, "protocol"),
     (StreamlineError, "other"),
 )
-
-
-def _text(header: Header, name: str) -> str:
-    value = header.get(name)
-    if not isinstance(value, str):
-        raise UsageError(f"{name}: text is wanted, not {value!r}")
-    return value
-
-
-def _number(header: Header, name: str, default: int = 0) -> int:
-    value = header.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 1 << 63:
-        raise UsageError(f"{name}: a whole number is wanted, not {value!r}")
-    return value
 
 
 def _sizes(header: Header, name: str, least: int) -> list[int]:

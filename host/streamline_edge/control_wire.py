@@ -72,3 +72,19 @@ def split(body: bytes, sizes: list[int]) -> list[bytes]:
     if at != len(body):
         raise ProtocolError(f"control message: sizes add up to {at} bytes, the body has {len(body)}")
     return parts
+
+
+def text(header: Header, name: str) -> str:
+    """A field of a request. Raises: UsageError unless it is text."""
+    value = header.get(name)
+    if not isinstance(value, str):
+        raise UsageError(f"{name}: text is wanted, not {value!r}")
+    return value
+
+
+def number(header: Header, name: str, default: int = 0) -> int:
+    """A field of a request. Raises: UsageError unless it is a whole number from -1 on."""
+    value = header.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 1 << 63:
+        raise UsageError(f"{name}: a whole number is wanted, not {value!r}")
+    return value

@@ -49,5 +49,15 @@ class Health:
                     problems.append(f"{row['topic']}/{row['partition']}: {count} records lost: {cause}")
             if row.get("refused"):
                 problems.append(f"{row['topic']}/{row['partition']}: the cloud refuses it: {row['refused']}")
+        for row in self._status.get("feeds", ()):
+            if row["refused"]:
+                problems.append(f"{row['topic']}/{row['partition']}: {row['refused']} from the cloud could not be used: {row['why']}")
+            elif row["why"]:
+                problems.append(f"{row['topic']}/{row['partition']}: what the cloud sends has to wait: {row['why']}")
+        for row in self._status.get("tables", ()):
+            if row["merge_failures"]:
+                problems.append(f"{row['topic']}: its merge module failed {row['merge_failures']} times; every version is shown")
+            if row["unreadable"]:
+                problems.append(f"{row['topic']}: {row['unreadable']} versions cannot be read")
         problems += [f"storage failed: {text}" for text in self._status.get("storage_failures", ())]
         return {"healthy": not problems, "problems": problems}

@@ -28,10 +28,19 @@ RETRY_SECS = 1.0
 
 
 class Ingest:
-    """Runs the `ingest` rules of the agent's configuration against the broker at `url`."""
+    """Runs the `ingest` rules of the agent's configuration against the broker at `url`.
+
+    Raises: UsageError for a rule whose topic would take none of its messages.
+    """
 
     def __init__(self, agent: Agent, url: BrokerUrl) -> None:
         config = agent.config
+        for rule in config.ingest:
+            topic = config.topics[rule.topic]
+            if topic.direction == "cloud_to_edge":
+                raise UsageError(f"ingest from {rule.filter}: topic {topic.name} flows from the cloud; nothing is stored in it here")
+            if topic.kind == "keyed" and rule.key is None:
+                raise UsageError(f"ingest from {rule.filter}: topic {topic.name} is keyed; set key: topic")
         self._agent = agent
         self._rules = config.ingest
         self._waiting: deque[tuple[str, bytes, int]] = deque()

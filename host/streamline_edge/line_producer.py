@@ -264,11 +264,14 @@ class LineProducer:
         while True:
             try:
                 client = self._client = self._connect()
-                topics = {row["topic"]: row["partitions"] for row in client.request("topics")["topics"]}
+                topics = {row["topic"]: row for row in client.request("topics")["topics"]}
                 if self._topic not in topics:
                     known = ", ".join(sorted(topics)) or "none"
                     raise UsageError(f"unknown topic {self._topic!r}; known are: {known}; add it to sync_topics")
-                self._partitions = [_Partition(n, self._last(client, n)) for n in range(topics[self._topic])]
+                topic = topics[self._topic]
+                if topic["kind"] == "keyed" and not self._keyed:
+                    raise UsageError(f"topic {self._topic} is keyed: say which key with --key or --key-field, or use edge set")
+                self._partitions = [_Partition(n, self._last(client, n)) for n in range(topic["partitions"])]
                 client.socket.settimeout(None)
                 return
             except NoAgent as e:

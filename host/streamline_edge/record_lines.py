@@ -59,6 +59,8 @@ def json_lines(rows: Rows, body: bytes) -> tuple[bytes, list[str]]:
             if row[5]:
                 line["headers"] = dict(row[5])
             line.update(_text("value", value or b""))
+            if len(row) > 6 and row[6]:
+                line["deleted"] = True
         lines.append(ujson.dumps(line, ensure_ascii=False, escape_forward_slashes=False).encode() + b"\n")
     return b"".join(lines), []
 

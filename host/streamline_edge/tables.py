@@ -10,6 +10,8 @@ from typing import Any
 
 Row = list[str]
 
+CELL_CHARS_MAX = 60  # of a key or a value; --json has all of it
+
 
 def status(data: dict[str, Any]) -> None:
     """The node in a few lines, then its streams."""
@@ -22,6 +24,10 @@ def status(data: dict[str, Any]) -> None:
     streams = data.get("streams", [])
     columns = [name for name in streams[0] if not isinstance(streams[0][name], (dict, list))] if streams else []
     show(columns, [[_cell(stream.get(name)) for name in columns] for stream in streams])
+    for title, rows in (("from the cloud", data.get("feeds")), ("keyed topics", data.get("tables"))):
+        if rows:
+            print(f"\n{title}:")
+            show(list(rows[0]), [[_cell(row.get(name)) for name in rows[0]] for row in rows])
 
 
 def ledger(rows: list[dict[str, Any]]) -> None:
@@ -30,7 +36,7 @@ def ledger(rows: list[dict[str, Any]]) -> None:
 
 
 def topics(rows: list[dict[str, Any]]) -> None:
-    columns = ["topic", "kind", "direction", "partitions"]
+    columns = ["topic", "kind", "direction", "partitions", "strategy"]
     show(columns, [[_cell(row[name]) for name in columns] for row in rows])
 
 
@@ -45,6 +51,43 @@ def sync(data: dict[str, Any]) -> None:
     link = data.get("link")
     if link is not None and not link["connected"]:
         print(f"  {link['endpoint']}: {link['reason'] or 'not connected'}")
+
+
+def conflicts(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        print("no conflicts")
+        return
+    show(["topic", "key", "versions"], [[row["topic"], _data(row["key"]), _cell(row["versions"])] for row in rows])
+
+
+def explanation(data: dict[str, Any]) -> None:
+    """What is shown of a key and why, then the versions; those that won are marked."""
+    conflict, versions = data["conflict"], data["versions"]
+    print(f"{data['topic']}/{data['partition']} key {_data(data['key'])}: {_data(data['shown'])}")
+    if conflict is None:
+        print("no conflict: one version stands")
+    else:
+        print(f"conflict: {conflict['type']}, {len(versions)} versions stand")
+        print(f"resolution: {conflict['resolution']}, by {conflict['rule']}")
+        if conflict["merge_failure"]:
+            print(f"the merge module failed: {conflict['merge_failure']}")
+    winners = conflict["winners"] if conflict is not None else [row["version"] for row in versions]
+    rows = []
+    for row in versions:
+        clock = "absurd" if row["demoted"] else "set" if row["trusted"] else "not set"
+        seen = ", ".join(f"{seen['node']}/{seen['epoch']}@{seen['next'] - 1}" for seen in row["seen"])
+        mark = "*" if row["version"] in winners else ""
+        rows.append([mark, row["version"], row["side"], row["time"] or "unknown", clock, seen or "nothing", _data(row["value"])])
+    show(["shown", "version", "side", "time", "clock", "had seen", "value"], rows)
+
+
+def _data(value: str | dict[str, str] | None) -> str:
+    """Bytes for a cell: nothing in them may steer the terminal."""
+    if value is None:
+        return "(deleted)"
+    text = "base64:" + value["base64"] if isinstance(value, dict) else value
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
 
 
 def show(columns: Row, rows: list[Row]) -> None:
@@ -63,13 +106,14 @@ def _rich(columns: Row, rows: list[Row]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
     for i, name in enumerate(columns):
         numeric = all(row[i].replace(",", "").isdigit() for row in rows)
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as it stands: a key is no markup
     Console().print(table)
 
 

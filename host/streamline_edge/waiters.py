@@ -1,4 +1,4 @@
-"""Who waits for what: producers for the disk or the cloud, or for room; readers for more.
+"""Who waits for what: producers for the disk or the cloud, or for room; readers for more; watchers for the node's next turn.
 
 Rule: everyone who waits is answered, with the offset or with an error; cancelling one waiter touches no other. Offsets
 of one log rise, so each log has a queue in the order of answers. Knows logs only by their marks.
@@ -44,6 +44,7 @@ class Waiters:
         self._cloud: dict[Log, _Queue] = {}
         self._room: list[asyncio.Future[None]] = []
         self._more: list[asyncio.Future[None]] = []
+        self._tick: list[asyncio.Future[None]] = []
 
     def durable(self, log: Log, first: int, end: int) -> Future:
         """Answered with `first` (where it lies then) once everything below `end` is on the disk; StorageFull if it
@@ -83,6 +84,16 @@ class Waiters:
         self._more.append(future)
         return future
 
+    def tick(self) -> asyncio.Future[None]:
+        """Answered when the node has had its turn."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._tick.append(future)
+        return future
+
+    def ticked(self) -> None:
+        """The node has had its turn."""
+        _wake(self._tick)
+
     def synced(self) -> None:
         """Something became durable, or failed to."""
         _wake(self._room)
@@ -103,6 +114,7 @@ class Waiters:
         self._cloud.clear()
         _wake(self._room)
         _wake(self._more)
+        _wake(self._tick)
 
     def _answer_durable(self, queue: _Queue) -> None:
         log, entries = queue.log, queue.entries

@@ -11,8 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    Path = tuple[str | int, ...]
-    Problem = tuple[Path, str]
+    from .config_error import Path, Problem
 
 REQUIRED = object()
 
@@ -31,14 +30,6 @@ _SIZE_UNITS = (
     ("b", 1),
 )
 _TIME_UNITS = (("ms", 1), ("s", 1000), ("m", 60000), ("h", 3600000))
-
-
-class ConfigError(UsageError):
-    """A configuration was refused. `problems`: list of (key path, what is wrong and what is allowed)."""
-
-    def __init__(self, problems: "list[Problem]") -> None:
-        super().__init__("\n".join(["%s: %s" % (path_text(path), text) for path, text in problems]))
-        self.problems = problems
 
 
 class Check:
@@ -68,13 +59,6 @@ class Check:
                 hint = "did you mean %r?" % near if near else "known are " + ", ".join(sorted(known))
                 self.problem(path + (key,), "unknown key; " + hint)
 
-
-def path_text(path: "Path") -> str:
-    """("sync_topics", 0, "topic") as people write it: sync_topics[0].topic."""
-    text = ""
-    for part in path:
-        text += "[%d]" % part if isinstance(part, int) else ("." if text else "") + part
-    return text or "configuration"
 
 
 def nearest(word: str, known: "list[str]") -> "str | None":

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     # (key, writer, offset) to the value of that version, or None
     Bases = Callable[[bytes, bytes, int], "bytes | None"]
 
-FLAG = 0x80  # beside the codec of a DATA frame
-NAME = "difference"  # among the codecs of a greeting: who can take it
 VALUE_BYTES_MIN = 256  # below it a difference is not worth its base
 DELTAS_BYTES_MAX = 1 << 18  # kept per log
 BASE_BYTES_MAX = 80
@@ -40,9 +38,11 @@ class Delta:
 
 
 class Deltas:
-    """Of records that are not confirmed yet, by offset: as many as fit; a value without one travels whole."""
+    """Of records that are not confirmed yet, by offset: as many as fit; a value without one travels whole. writer: who writes this log;
+    None: it is a feed, which names where its bases were sent."""
 
-    def __init__(self, bytes_max: int = DELTAS_BYTES_MAX) -> None:
+    def __init__(self, writer: "bytes | None", bytes_max: int = DELTAS_BYTES_MAX) -> None:
+        self._writer = writer
         self.rows: "dict[int, Delta]" = {}
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -56,6 +56,12 @@ class Deltas:
             self.rows[offset] = Delta(writer, base_offset, content)
             self._bytes += len(content)
 
+    def is_held(self, delta: Delta, acked: int) -> bool:
+        """Whether the other side, which has confirmed all below `acked`, has the base: what it has sent itself it has."""
+        if self._writer is None:
+            return delta.cloud_offset < acked
+        return delta.offset < acked or delta.writer != self._writer
+
     def forget_below(self, offset: int) -> None:
         """What lies below it is confirmed."""
         if self.rows:
@@ -63,9 +69,9 @@ class Deltas:
                 self._bytes -= len(self.rows.pop(known).content)
 
 
-def shorten(raw: "Buffer", first: int, deltas: "dict[int, Delta]", is_held: "Callable[[Delta], bool]") -> "bytes | None":
+def shorten(raw: "Buffer", first: int, deltas: Deltas, acked: int) -> "bytes | None":
     """Whole batches, the first of them from offset `first`, with differences for values where there are such from a base that the other
-    side holds; None where there is none."""
+    side holds, which has confirmed all below `acked`; None where there is none."""
     out = bytearray()
     done = at = 0
     while at < len(raw):
@@ -73,10 +79,10 @@ def shorten(raw: "Buffer", first: int, deltas: "dict[int, Delta]", is_held: "Cal
         if header is None:
             return None
         end = at + header.length
-        if not header.control and not header.flags & DENSE and any([header.base <= offset < header.next for offset in deltas]):
+        if not header.control and not header.flags & DENSE and any([header.base <= offset < header.next for offset in deltas.rows]):
             for offset, key_at, key_size, value_at, value_size in _spans(raw, at + HEADER_BYTES, end, header.base, header.count):
-                delta = deltas.get(offset)
-                if delta is not None and offset >= first and key_size and is_held(delta):
+                delta = deltas.rows.get(offset)
+                if delta is not None and offset >= first and key_size and deltas.is_held(delta, acked):
                     _put_piece(out, raw, done, value_at)
                     out.append(0)
                     put_varint(out, value_at - key_at)

@@ -4,23 +4,24 @@ Rule: a hub may offer feeds of what this node has defined alike, and nothing els
 Knows nothing of frames, nor of what a feed does with what arrives.
 """
 
+from . import reconcile
+from .consumer import Consumer
 from .credit import CreditPool
+from .errors import UsageError
 from .feed import FEED, FeedReceiver, KeyedFeed, LogFeed
 from .partition import Partition
-from .reconcile import Reconciler, digests_for
 from .session import HUB
 from .stream import StreamId
 from .topic import TopicDefinition, definition_from_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator
+    from typing import Any, Iterator
 
     from .feed import Feed
-    from .hlc import HybridClock
     from .keyed import KeyedPartition
     from .log_limits import LogLimits
-    from .ports import Entropy, Storage
+    from .node import Node
     from .receiver import StreamReceiver
     from .reconcile import Dot
     from .session import Session
@@ -41,38 +42,26 @@ class TableReplica:
 
 
 class Downlink:
-    """me: this node; credit_bytes: of all feeds together; room: whether its limits let so many bytes be stored. feeds: by (topic,
-    partition)."""
+    """credit_bytes: of all feeds together. feeds: by (topic, partition)."""
 
-    def __init__(
-        self,
-        me: str,
-        storage: "Storage",
-        limits: "LogLimits",
-        clock: "HybridClock",
-        entropy: "Entropy",
-        credit_bytes: int,
-        room: "Callable[[int], bool]",
-    ) -> None:
+    def __init__(self, node: "Node", limits: "LogLimits", credit_bytes: int) -> None:
         self.feeds: "dict[tuple[str, int], Feed]" = {}
         self._definitions: "dict[str, TopicDefinition]" = {}
-        self._me = me
-        self._room = room
-        self._storage = storage
+        self._node = node
+        self._me = node.config.node_id
         self._limits = limits
-        self._clock = clock
-        self._entropy = entropy
         self._pool = CreditPool(credit_bytes)
 
     def take_part(self, topic: str, number: int, definition: TopicDefinition, keyed: "KeyedPartition | None") -> None:
         """Take the feed of a partition. keyed: where its versions go."""
+        node = self._node
         self._definitions[topic] = definition
         if keyed is not None:
-            self.feeds[topic, number] = KeyedFeed(topic, number, self._room, keyed, self._storage, self._me)
+            self.feeds[topic, number] = KeyedFeed(topic, number, node.room, keyed, node.storage, self._me)
             return
         local = TopicDefinition("log", "local", definition.partitions)
-        partition = Partition(FEED, topic, number, local, self._storage, self._limits, self._clock, self._entropy)
-        self.feeds[topic, number] = LogFeed(topic, number, self._room, partition)
+        partition = Partition(FEED, topic, number, local, node.storage, self._limits, node.clock, node.entropy)
+        self.feeds[topic, number] = LogFeed(topic, number, node.room, partition)
 
     def _sorted(self) -> "Iterator[Feed]":
         for key in sorted(self.feeds):
@@ -81,6 +70,13 @@ class Downlink:
     def partitions(self) -> "list[Partition]":
         """Those that hold what feeds brought."""
         return [feed.partition for feed in self._sorted() if isinstance(feed, LogFeed)]
+
+    def consumer(self, topic: str, number: int, offset: int, buf: bytearray) -> Consumer:
+        """Reads the feed of a topic without keys from a cloud offset on. Raises UsageError where there is none."""
+        feed = self.feeds.get((topic, number))
+        if not isinstance(feed, LogFeed):
+            raise UsageError("topic %s has no feed that can be read in order; a keyed one is asked for its keys" % topic)
+        return Consumer(feed.partition, offset, buf, True)
 
     # What a session reports
 
@@ -103,8 +99,7 @@ class Downlink:
         if isinstance(feed, KeyedFeed):
             feed.receiver.bases = feed.keyed.value_of
             if not self._definitions[topic].feed_filter:
-                replica = TableReplica(feed.keyed)
-                session.reconcilers[handle] = Reconciler(replica, digests_for(session.outlet.frame_bytes_max))
+                reconcile.begin(session, handle, TableReplica(feed.keyed))
         return feed.receiver
 
     def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None:
@@ -136,9 +131,9 @@ class Downlink:
             if isinstance(feed, KeyedFeed):
                 deadlines.append(feed.save(now_ms))
                 if feed.settled and receiver is not None and receiver.session is not None:
-                    reconciler = receiver.session.reconcilers.get(receiver.handle)
-                    if reconciler is not None:
-                        deadlines.append(reconciler.due(now_ms))
+                    compared = receiver.session.reconcilers
+                    if compared is not None and receiver.handle in compared.by_handle:
+                        deadlines.append(compared.by_handle[receiver.handle].due(now_ms))
         return deadlines
 
     def synced(self, ticket: int, error: "Exception | None") -> bool:

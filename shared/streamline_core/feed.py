@@ -5,7 +5,7 @@ Knows nothing of frames; what happens to a batch is for the two kinds of feed be
 """
 
 from . import cbor
-from .batch import OFFSET_MAX, batches, records
+from .batch import HEADER_BYTES, OFFSET_MAX, batches, parse_header, records
 from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull, UsageError
 from .extension import parse_extension
 from .gaps import CORRUPT, TOO_LARGE, TORN
@@ -214,16 +214,17 @@ class LogFeed(Feed):
             raise QueueFull("%s-%d is being rewound" % (self.topic, self.number))
         for header, batch in batches(op.data):
             if header.base >= op.first and header.length <= log.limits.batch_bytes:
-                log.append_received(batch)
+                log.append_again(header, batch[HEADER_BYTES:], True)
                 continue
             from .recut import recut  # a larger one than is read here, or one that was cut otherwise when it was sent before
 
             for first, next_, part in recut(header, batch, log.limits.batch_bytes, op.first):
-                if part is None:
+                again = parse_header(part) if part is not None else None
+                if part is None or again is None:
                     self._refuse("cloud offset %d holds more than log.batch_bytes, %d" % (first, log.limits.batch_bytes))
                     log.append_gap(next_ - first, TOO_LARGE)
                 else:
-                    log.append_received(part)
+                    log.append_again(again, part[HEADER_BYTES:], True)
 
     def _skip(self, op: GapReceived) -> None:
         log = self._log()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .ports import Buffer
 
 PROTOCOL_VERSION = 1
+DIFFERENCE = "difference"  # among the codecs of a greeting: who can take large values as differences (delta.py)
+SHORTENED = 0x80  # beside the codec of a DATA frame that has such
 FRAME_BYTES_MAX = 65536
 FRAME_BYTES_MIN = 512
 RAW_BYTES_MAX = 1 << 20  # of what one DATA frame may hold when decompressed

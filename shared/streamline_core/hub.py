@@ -303,12 +303,15 @@ class Hub:
         stream = session.outlet.senders[handle].log.stream
         topic, partition = stream.topic, stream.partition
         rolled_back = (topic, partition) in self.feeds.rolled_back
+        compared = session.reconcilers.by_handle[handle] if session.reconcilers is not None else None
+        if compared is None:
+            return
         try:
             for header, body in batches(batch):
                 for record in records(header, body):
                     superseded = self.table.superseded(record, topic, partition)
                     if superseded is not None:
-                        session.reconcilers[handle].tell_gone(record.key or b"", superseded)
+                        compared.tell_gone(record.key or b"", superseded)
                     elif rolled_back and not self.table.stands(record, topic, partition):
                         value, headers, timestamp_ms = None if record.tombstone else record.value, record.headers, record.timestamp_ms
                         self._the_writer().produce(topic, partition, value, record.key, headers, timestamp_ms, None, record.extension)

@@ -6,14 +6,15 @@ stands, so that offsets of what was superseded are passed over. Knows nothing of
 
 import binascii
 
+from . import reconcile
 from .batch import BATCH_BYTES_MAX, HEADER_BYTES, SPAN_MAX, pack_header, parse_header
 from .delta import Deltas
 from .errors import CorruptRecord, ProtocolError
+from .feed_filter import wanted_by
 from .gaps import CORRUPT
 from .hub_table import HubTable, StoreReplica
 from .lineage import term_at
 from .log_reader import Piece
-from .reconcile import Reconciler, digests_for
 from .record import put_varint
 from .recut import rebased, recut
 from .store_ops import FeedConfirmed
@@ -99,7 +100,7 @@ class FeedSource:
         self._store = store
         self._codecs = codecs
         self._deltas = deltas
-        self.deltas = Deltas()  # of what was read last
+        self.deltas = Deltas(None)  # of what was read last
         self._chunk: "FeedChunk | None" = None  # the one that was opened last
         self._batches: "list[bytes] | None" = None  # its batches, with the cloud's offsets
         self._scratch = bytearray(HEADER_BYTES)
@@ -178,11 +179,7 @@ class FeedSource:
     def _is_for_node(self, row: "FeedVersion") -> bool:
         if self._is_held(row.origin, row.epoch, row.offset) and not row.demoted:
             return False
-        return self._definition.wanted_by(self.node, row.key)
-
-    def is_base_held(self, delta: "Delta") -> bool:
-        """Whether the node has the base: what its cursor has passed."""
-        return delta.cloud_offset < self.acked
+        return wanted_by(self._definition.feed_filter, self.node, row.key)
 
     def _is_held(self, origin: str, epoch: int, offset: int) -> bool:
         """Whether the node has written that itself, and on this disk."""
@@ -278,8 +275,7 @@ class HubFeeds:
             self._followers.setdefault(place, {})[session] = source
             handle = session.offer(source)
             if definition.kind == "keyed" and not definition.feed_filter:
-                replica = StoreReplica(self._table, self._store, place[0], place[1])
-                session.reconcilers[handle] = Reconciler(replica, digests_for(session.outlet.frame_bytes_max))
+                reconcile.begin(session, handle, StoreReplica(self._table, self._store, place[0], place[1]))
         source.offered[stream.origin, stream.epoch] = receiver
 
     def ended(self, session: "Session") -> None:

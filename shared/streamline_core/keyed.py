@@ -5,15 +5,15 @@ is carried over before those go. A lost index costs nothing but reading. Knows n
 """
 
 from . import cbor
-from .batch import HEADER_BYTES, OFFSET_MAX, batches, records, understood
+from .batch import HEADER_BYTES, OFFSET_MAX, batches, body_is_whole, parse_header, records, understood
 from .conflict import Conflict
 from .delta import DELTAS_BYTES_MAX, VALUE_BYTES_MIN, Deltas
-from .errors import CorruptRecord, ProtocolError
+from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull
 from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
-from .log_reader import record_at
 from .reconcile import read_gone
 from .record import encode_record
 from .recovery import open_log
+from .segments import segment_name
 from .stream import StreamId
 from .table import Table
 from .topic import LOCAL
@@ -159,7 +159,8 @@ class KeyedPartition:
         if len(value) < VALUE_BYTES_MIN:
             return
         if log.deltas is None:
-            log.deltas = Deltas(min(DELTAS_BYTES_MAX, self._limits.buffer_bytes))
+            writer = pack_writer(log.stream.origin, log.stream.epoch)
+            log.deltas = Deltas(writer, min(DELTAS_BYTES_MAX, self._limits.buffer_bytes))
         try:
             for version, place in self.table.siblings(key)[-1:]:
                 base = self._version(key, version, place).value
@@ -185,8 +186,14 @@ class KeyedPartition:
         return not self.table.knows(record.key, ext, ext.writer, ext.offset)
 
     def add_batch(self, header: "Header", batch: "Buffer") -> None:
-        """As `add`, for all versions of a batch."""
-        self.others.append_whole(header, batch)
+        """As `add`, for all versions of a batch. Raises StorageFull, QueueFull."""
+        others = self.others
+        if others.failure is not None:
+            raise StorageFull("%s: storage failed: %s; trying again" % (others.folder, others.failure))
+        if others.buffered_bytes + header.length > others.limits.buffer_bytes:
+            raise QueueFull("%s: %d bytes wait for the disk" % (others.folder, others.buffered_bytes))
+        others.cut()
+        others.append_again(header, batch[HEADER_BYTES : header.length])
 
     def add(self, record: "Record") -> None:
         """Store a carried version; it is in the table once it is durable. Raises StorageFull, QueueFull, UsageError (too large)."""
@@ -279,8 +286,8 @@ class KeyedPartition:
             log, self._carrying = self._carrying, None
             end = log.bases[1] if len(log.bases) > 1 else log.written
             log.kept_from = end
-            if log is self.others:
-                log.state.acked = end
+            if log.local:
+                log.state.acked = end  # nobody else is owed it
             log.evict_oldest()
             return True
         for i in range(len(self._logs)):
@@ -288,7 +295,7 @@ class KeyedPartition:
             dead = log.total_bytes - self.table.live_bytes.get(i, 0)
             if len(log.bases) > 1 and dead > max(self.table.live_bytes.get(i, 0), DEAD_BYTES_MIN * log.limits.segment_bytes):
                 end = log.bases[1]
-                if end <= log.durable and end <= self._readers[i].offset and (i == 0 or end <= log.state.acked):
+                if end <= log.durable and end <= self._readers[i].offset and (log.local or end <= log.state.acked):
                     self._carry(i, log, end)
                     return True
         return False
@@ -319,3 +326,17 @@ class KeyedPartition:
 def stored_bytes(record: "Record") -> int:
     """About what a record takes on the disk."""
     return len(record.key or b"") + len(record.value) + len(record.extension) + OVERHEAD_BYTES
+
+
+def record_at(log: "Log", offset: int, at: int) -> "Record":
+    """The record at `offset`, whose batch is at byte `at` of its segment. Raises CorruptRecord where it is not, OSError."""
+    name = segment_name(log.folder, log.bases[log.segment_of(offset)]) if log.bases else ""
+    head = bytearray(HEADER_BYTES)
+    header = parse_header(memoryview(head)[: log.storage.read_into(name, at, head)]) if name else None
+    if header is not None and header.base <= offset < header.next:
+        batch = bytearray(header.length)
+        if log.storage.read_into(name, at, batch) == header.length and body_is_whole(header, batch):
+            for record in records(header, batch):
+                if record.offset == offset:
+                    return record
+    raise CorruptRecord("%s: what was stored at offset %d cannot be read" % (log.folder, offset))

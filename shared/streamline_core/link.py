@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .backoff import Backoff
     from .codec import Codecs
+    from .downlink import Downlink
     from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Entropy
@@ -27,13 +28,11 @@ if TYPE_CHECKING:
     class LinkOwner(Protocol):
         """What the link asks of its node."""
 
+        downlink: "Downlink"
+
         def hub_opened(self, session: "Session") -> None: ...
         def forked(self, log: "Log | FeedSource", parting: "Parting") -> None: ...
         def offers(self) -> "list[Log]": ...
-        def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None": ...
-        def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None: ...
-        def versions(self, receiver: "StreamReceiver", batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None: ...
-        def ended(self) -> None: ...
 
 
 REGREET_MS = 500
@@ -111,7 +110,7 @@ class Link:
     def _drop(self, reason: str) -> None:
         if self.session is not None:
             self.stored_bytes_out += self.session.outlet.stored_bytes
-            self._owner.ended()
+            self._owner.downlink.ended()
         self.session = None
         self.why = reason
         self._backoff.down(self._now())
@@ -248,10 +247,10 @@ class Link:
         self._owner.forked(sender.log, parting)
 
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
-        return self._owner.offered(session, row)
+        return self._owner.downlink.offered(session, row)
 
     def versions(self, session: Session, handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
-        self._owner.versions(session.receivers[handle], batch, gone)
+        self._owner.downlink.versions(session.receivers[handle], batch, gone)
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
-        self._owner.arrived(receiver, ops)
+        self._owner.downlink.arrived(receiver, ops)

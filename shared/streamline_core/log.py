@@ -5,11 +5,10 @@ only what is below the durable mark is offered to anybody. The head segment is a
 Each opening draws a term. Knows nothing of sessions; the node tells it what the other side confirmed.
 """
 
-from .batch import HEADER_BYTES, OFFSET_MAX, pack_header, parse_header
+from .batch import HEADER_BYTES, OFFSET_MAX, pack_header
 from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
 from .durable_mark import DurableMark
 from .errors import QueueFull, StorageFull, UsageError
-from .extension import pack_writer
 from .gaps import EVICTED, ROLLED_BACK
 from .lineage import extend, thin
 from .log_reader import LogReader
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Sequence
 
     from .batch import Header
-    from .delta import Delta, Deltas
+    from .delta import Deltas
     from .gaps import Gap
     from .hlc import HybridClock
     from .log_limits import LogLimits
@@ -139,10 +138,6 @@ class Log:
     def reader(self, offset: int) -> LogReader:
         return LogReader(self, offset)
 
-    def is_base_held(self, delta: "Delta") -> bool:
-        """Whether the other side has the base: what it confirmed of this epoch, and all that it has sent itself."""
-        return delta.offset < self.acked or delta.writer != pack_writer(self.stream.origin, self.stream.epoch)
-
     def segment_of(self, offset: int) -> int:
         """The index of the segment that holds `offset`, if any does."""
         low, high = 0, len(self.bases)
@@ -252,38 +247,24 @@ class Log:
         self._write(head, body, 1)
         return self.written - 1
 
-    def append_again(self, header: "Header", body: "Buffer") -> None:
-        """Append a batch of another log as if written now: same records, times and producer; new offsets and term."""
-        head = bytearray(HEADER_BYTES)
+    def append_again(self, header: "Header", body: "Buffer", received: bool = False) -> None:
+        """Append a batch of another log as if written now: same records, times and producer; new offsets and term. received: it keeps
+        its offsets, which follow what is here, and its term."""
+        head, base = bytearray(HEADER_BYTES), self.written
+        if received:
+            if header.base != base:
+                raise UsageError("%s: what follows offset %d was expected" % (self.folder, base))
+            self.term = header.term
         pack_header(
-            head, header.flags, header.count, header.span, self.written, header.hlc, self.term, header.producer, header.sequence,
+            head, header.flags, header.count, header.span, base, header.hlc, self.term, header.producer, header.sequence,
             self._behind, len(body), header.body_crc,
         )  # fmt: skip
-        base = self.written
         self._write(head, body, header.span)
-        if header.producer:
+        if received:
+            extend(self.state.lineage, self.term, base)
+            thin(self.state.lineage, self.written)
+        elif header.producer:
             self.note_stored(header.producer, header.sequence, base, header.span)
-
-    def append_whole(self, header: "Header", batch: "Buffer") -> None:
-        """Append a batch that was made elsewhere, at the next offsets. Raises QueueFull, StorageFull."""
-        self._check_room(header.length)
-        self.cut()
-        self.append_again(header, batch[HEADER_BYTES : header.length])
-
-    def append_received(self, batch: "Buffer") -> None:
-        """Append a batch whose offsets follow what is here, as its sender made it: same offsets, times and term."""
-        header = parse_header(batch)
-        if header is None or header.base != self.written:
-            raise UsageError("%s: what follows offset %d was expected" % (self.folder, self.written))
-        head = bytearray(HEADER_BYTES)
-        pack_header(
-            head, header.flags, header.count, header.span, header.base, header.hlc, header.term, 0, 0, self._behind,
-            header.length - HEADER_BYTES, header.body_crc,
-        )  # fmt: skip
-        self.term = header.term
-        self._write(head, batch[HEADER_BYTES : header.length], header.span)
-        extend(self.state.lineage, self.term, header.base)
-        thin(self.state.lineage, self.written)
 
     def note_stored(self, producer: int, sequence: int, offset: int, count: int) -> None:
         """A batch of an idempotent producer was written; it counts for good once it is durable."""

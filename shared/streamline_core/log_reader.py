@@ -4,8 +4,8 @@ Rule: every CRC is checked before a byte is handed on. What cannot be read is a 
 log; reading goes on after it. Constant memory: the caller's buffer. Knows nothing of frames or records.
 """
 
-from .batch import HEADER_BYTES, body_is_whole, parse_header, records
-from .errors import CorruptRecord, UsageError
+from .batch import HEADER_BYTES, body_is_whole, parse_header
+from .errors import UsageError
 from .gaps import CORRUPT
 from .segments import find_header, header_after, segment_name
 
@@ -13,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .batch import Header
     from .log import Log
-    from .record import Record
 
 
 class Piece:
@@ -116,17 +115,3 @@ class LogReader:
         self._at += filled
         self.offset = offset
         return Piece(first, offset, filled, count, batches, None, self._at - filled)
-
-
-def record_at(log: "Log", offset: int, at: int) -> "Record":
-    """The record at `offset`, whose batch is at byte `at` of its segment. Raises CorruptRecord where it is not, OSError."""
-    name = segment_name(log.folder, log.bases[log.segment_of(offset)]) if log.bases else ""
-    head = bytearray(HEADER_BYTES)
-    header = parse_header(memoryview(head)[: log.storage.read_into(name, at, head)]) if name else None
-    if header is not None and header.base <= offset < header.next:
-        batch = bytearray(header.length)
-        if log.storage.read_into(name, at, batch) == header.length and body_is_whole(header, batch):
-            for record in records(header, batch):
-                if record.offset == offset:
-                    return record
-    raise CorruptRecord("%s: what was stored at offset %d cannot be read" % (log.folder, offset))

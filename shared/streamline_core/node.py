@@ -5,11 +5,10 @@ after any input and at the deadline it returned, and carries frames and tickets.
 """
 
 from . import VERSION, cbor, frames, report
+from .absent import NoDownlink, NoTables
 from .backoff import Backoff
 from .consumer import Consumer, offset_at
-from .downlink import Downlink
 from .errors import QueueFull, StorageFull, StreamlineError, UsageError
-from .feed import LogFeed
 from .hlc import HybridClock
 from .link import ROUND_TRIP_MS_TRUSTED, Link
 from .log_limits import LogLimits, StorageBudget
@@ -18,7 +17,6 @@ from .producers import UNKNOWN_OFFSET
 from .recovery import recover
 from .session import EDGE, Identity
 from .slots import Slots
-from .tables import Tables, check_key
 from .topic import TopicDefinition, partition_of
 
 TYPE_CHECKING = False
@@ -28,14 +26,13 @@ if TYPE_CHECKING:
     from .codec import Codecs
     from .config import EdgeConfig
     from .conflict import Merge
+    from .downlink import Downlink
     from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Storage
-    from .receiver import StreamReceiver
-    from .reconcile import Dot
     from .sender import Parting
     from .session import Session
-    from .store_ops import Op
+    from .tables import Tables
 
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
@@ -74,7 +71,10 @@ class Node:
         self._queue_room = -1
         self.stored_bytes = 0
         self._budget = StorageBudget(0)
+        self._kept = True  # whether the storage limit was, when stock was last taken
         self.link: "Link | None" = None
+        self.tables: "Tables" = NoTables()  # type: ignore[assignment]
+        self.downlink: "Downlink" = NoDownlink()  # type: ignore[assignment]
 
     # Opening and closing
 
@@ -95,9 +95,7 @@ class Node:
         frames_worth = FRAMES_WORTH if self._codecs.compresses else 1
         raw_bytes = min(frames.RAW_BYTES_MAX // 2, frames_worth * config.frame_bytes_max)
         buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
-        credit_bytes = max(len(buf), min(FEED_CREDIT_BYTES_MAX, log.buffer_bytes))
-        self.tables = Tables(self.storage, limits, self.clock, self.entropy, bytearray(log.batch_bytes))
-        self.downlink = Downlink(config.node_id, self.storage, limits, self.clock, self.entropy, credit_bytes, self._room)
+        self._prepare(limits, max(len(buf), min(FEED_CREDIT_BYTES_MAX, log.buffer_bytes)))
         for name in sorted(self.topics):
             self._open_topic(name, limits)
         me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
@@ -107,6 +105,18 @@ class Node:
         self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, interval_ms, sync.bandwidth_limit, now)
         self.link.paused = not sync.enabled
         self._measure()
+
+    def _prepare(self, limits: LogLimits, credit_bytes: int) -> None:
+        """Load what the topics need: what none of them needs costs a board no memory."""
+        topics = self.topics.values()
+        if any([topic.kind == "keyed" for topic in topics]):
+            from .tables import Tables
+
+            self.tables = Tables(self, limits)
+        if any([topic.direction in ("cloud_to_edge", "bidirectional") for topic in topics]):
+            from .downlink import Downlink
+
+            self.downlink = Downlink(self, limits, credit_bytes)
 
     def _open_topic(self, name: str, limits: LogLimits) -> None:
         """Raises UsageError where a merge module is missing."""
@@ -201,12 +211,6 @@ class Node:
             self._queue_room -= n
         return log
 
-    def _room(self, size: int) -> bool:
-        """Whether the limits let so many bytes more be stored."""
-        if self._budget.left <= size:
-            return self._measure() and self._budget.left > size
-        return True
-
     def produce(
         self,
         topic: str,
@@ -221,12 +225,13 @@ class Node:
         """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
 
         producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or
-        -1 where that is no longer known; -1 also for a value that a keyed topic need not store again. Returns (log, offset). Raises UsageError, QueueFull, StorageFull: nothing
-        was stored.
+        -1 where that is no longer known; -1 also for a value that a keyed topic need not store again. Returns (log, offset).
+        Raises UsageError, QueueFull, StorageFull: nothing was stored.
         """
         found = self._partitions.get(topic)
         if self._special and topic in self._special:
-            return self._produce_special(topic, value, key, headers, timestamp_ms, producer, sequence, partition)
+            log = self._writable(topic, partition, key, 1)
+            return self.tables.write(log, topic, value, key, headers, timestamp_ms, producer, sequence)
         if found is not None and partition <= 0 and self._queue_room < 0 and self._budget.left > 0 and len(found) == 1:
             log = found[0].current  # the way of most records, without a call: it is a third of the work on a board
         else:
@@ -237,42 +242,16 @@ class Node:
             return log, log.append(value, producer, sequence)
         return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
 
-    def _produce_special(
-        self,
-        topic: str,
-        value: "Buffer | None",
-        key: "Buffer | None",
-        headers: "Sequence[tuple[str, Buffer]] | None",
-        timestamp_ms: "int | None",
-        producer: int,
-        sequence: int,
-        partition: int,
-    ) -> "tuple[Log, int]":
-        """To a topic that is keyed, or that takes nothing here."""
-        if topic in self.tables.topics:
-            key = check_key(key)
-        log = self._writable(topic, partition, key, 1)
-        if producer and sequence <= log.producers.last(producer):
-            return log, log.producers.offset_of(producer, sequence)
-        checked = check_key(key)
-        keyed = self.tables.partition(topic, checked)
-        if keyed.own.current is not log:
-            raise UsageError("key %r of topic %s belongs to partition %d" % (checked, topic, keyed.number))
-        max_age_ms = self.topics[topic].unchanged_max_age_ms
-        if max_age_ms and value is not None and not headers and timestamp_ms is None and not producer:
-            if keyed.is_unchanged(checked, value, max_age_ms):
-                return log, UNKNOWN_OFFSET
-        extension = keyed.extension_for(checked)
-        deleted = value is None
-        offset = log.append_full(value or b"", checked, headers or (), timestamp_ms, producer, sequence, deleted, extension)
-        if value is not None and self.config.cloud_endpoint is not None:
-            keyed.note_write(log, offset, checked, value)
-        return log, offset
+    def room(self, size: int) -> bool:
+        """Whether the limits let so many bytes more be stored."""
+        if self._budget.left <= size or not self._kept:
+            return self._measure() and self._budget.left > size
+        return True
 
     def delete(self, topic: str, key: "Buffer") -> "tuple[Log, int]":
         """Write that a key of a keyed topic is deleted; as `produce`."""
-        self.tables.partition(topic, check_key(key))
-        return self._produce_special(topic, None, key, None, None, 0, 0, -1)
+        self.tables.partition(topic, key)
+        return self.tables.write(self._writable(topic, -1, key, 1), topic, None, key)
 
     def produce_many(
         self, topic: str, values: "Sequence[bytes]", partition: int = -1, producer: int = 0, sequence: int = 0
@@ -305,13 +284,10 @@ class Node:
     def feed_consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
         """Reads what the cloud sent for a partition of a topic without keys, from a cloud offset on. Raises UsageError."""
         self._partition(topic, partition)
-        feed = self.downlink.feeds.get((topic, partition))
-        if not isinstance(feed, LogFeed):
-            raise UsageError("topic %s has no feed that can be read in order; ask its table, or consume the topic itself" % topic)
-        return Consumer(feed.partition, offset, bytearray(self.config.log.batch_bytes), True)
+        return self.downlink.consumer(topic, partition, offset, bytearray(self.config.log.batch_bytes))
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
-        """The first offset stamped at `time_ms` (since 1970 UTC) or later."""
+        """The first offset of what was written here that was stamped at `time_ms` (since 1970 UTC) or later."""
         return offset_at(self.log(topic, partition), time_ms)
 
     # Time and tickets
@@ -382,7 +358,7 @@ class Node:
                 break
             stored -= freed
         self.stored_bytes = stored
-        kept = stored <= limit
+        self._kept = kept = stored <= limit
         if kept:
             self._budget.left = limit - stored
         else:  # what is stored is not durable yet, and cannot go: a look for each batch is enough
@@ -475,22 +451,6 @@ class Node:
                     partition.fork(partition.current, parting)
                 except (StorageFull, OSError):
                     return  # nothing has changed; the hub's next WANT finds it again
-
-    def offered(self, session: "Session", row: "Any") -> "StreamReceiver | None":
-        """The hub offers something."""
-        return self.downlink.offered(session, row)
-
-    def arrived(self, receiver: "StreamReceiver", ops: "list[Op]") -> None:
-        """The hub sent something."""
-        self.downlink.arrived(receiver, ops)
-
-    def versions(self, receiver: "StreamReceiver", batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
-        """The hub found that we have not some versions, and that some that we have stand no longer."""
-        self.downlink.versions(receiver, batch, gone)
-
-    def ended(self) -> None:
-        """The session is over."""
-        self.downlink.ended()
 
     # What it says of itself
 

@@ -4,7 +4,7 @@ Rule: whole batches of one stream, compressed together, as many as fit the frame
 Knows nothing of greetings or of what the other side answers.
 """
 
-from . import delta, frames
+from . import frames
 from .codec import NONE
 from .lineage import term_at
 from .sender import StreamSender
@@ -97,7 +97,7 @@ class Outlet:
                 return frames.encode(frames.GAP, session, (sender.handle, piece.first, piece.next, piece.cause, term))
             raw = view[: piece.bytes]
             shortened = sender.shorten(raw, piece) if self.shortens else None
-            flags, raw_bytes = (0, piece.bytes) if shortened is None else (delta.FLAG, len(shortened))
+            flags, raw_bytes = (0, piece.bytes) if shortened is None else (frames.SHORTENED, len(shortened))
             codec = self._codec
             payload = codec.compress(raw if shortened is None else shortened)
             if len(payload) >= raw_bytes:

@@ -7,7 +7,6 @@ is taken becomes an op for the store, with the state that holds after it. Knows 
 from .batch import DENSE, OFFSET_MAX, body_is_whole, dense_lengths, parse_header, records, understood
 from .codec import NONE
 from .credit import WINDOW_BYTES_MIN, Window
-from .delta import lengthen
 from .errors import CorruptRecord, ProtocolError
 from .frames import RAW_BYTES_MAX
 from .gaps import CAUSES, REFUSED
@@ -206,6 +205,8 @@ class StreamReceiver:
 
     def _lengthened(self, data: "Buffer") -> "bytes | None":
         """A frame's batches with whole values; None where it is asked for again, because a base is not here or there is no credit."""
+        from .delta import lengthen  # where no topic is keyed, no board pays for it
+
         whole = lengthen(data, RAW_BYTES_MAX, self.bases) if self.bases is not None else None
         if whole is None or not self.window.covers(self.under_way_bytes + len(whole)):
             self._lost_something()

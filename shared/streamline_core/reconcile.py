@@ -8,13 +8,17 @@ Nothing here decides which version stands: versions are joined by whoever takes 
 import binascii
 import struct
 
+from . import frames
 from .batch import BATCH_BYTES_MAX, HEADER_BYTES, pack_header
-from .digest import DIGESTS_MAX, HASH_MAX, Level, chosen, differing, digests, hash_set, hashes, plan, unknown
+from .digest import DIGEST_BYTES, DIGESTS_MAX, HASH_MAX, Level, chosen, differing, digests, hash_set, hashes, plan, unknown
 from .errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterable, Protocol, Sequence
+
+    from .frames import Frame
+    from .session import Session
 
     Dot = tuple[str, int, int]
 
@@ -33,6 +37,7 @@ WANTED = 2  # hashes of entries that are asked for
 SAME = 3  # the digests that came are those of what is held here
 TRIES_MAX = 6  # in one session
 TRY_MS = 4000  # before the next try, doubled each time
+FRAME_ROOM_BYTES = 32  # around a batch in a DIFF
 GONE_MAX = 4096  # that wait to be told
 MESSAGES_MAX = 256  # that wait to be sent
 
@@ -78,9 +83,11 @@ class Reconciler:
 
     # Messages
 
-    def take(self, kind: int, level: Level, first: int, last: int, data: bytes) -> None:
-        """A message of the other side. Raises ProtocolError."""
-        replica = self._replica
+    def take(self, kind: int, bits: int, parents: "Sequence[int]", parents_bits: int, first: int, last: int, data: bytes) -> None:
+        """A message of the other side, as `next_state` gives it. Raises ProtocolError."""
+        replica, level = self._replica, Level(bits, parents, parents_bits)
+        if len(data) > DIGEST_BYTES * DIGESTS_MAX:
+            raise ProtocolError("a STATE of %d bytes" % len(data))
         if kind == SAME:
             self.same = True
         elif kind == LEVELS:
@@ -170,6 +177,47 @@ class Reconciler:
     @property
     def pending(self) -> bool:
         return len(self._states) > 0 or len(self._keys) > 0 or len(self._gone) > 0
+
+
+class Reconcilers:
+    """Those of one session, by the handle of a keyed topic's feed; frames for them and from them."""
+
+    def __init__(self) -> None:
+        self.by_handle: "dict[int, Reconciler]" = {}
+
+    def take(self, session: "Session", frame: "Frame") -> None:
+        """A STATE or a DIFF. Raises ProtocolError."""
+        handle = frame.fields[0]
+        reconciler = self.by_handle.get(handle)
+        data = frame.fields[1 if frame.type == frames.DIFF else 7]
+        if reconciler is None or not isinstance(data, bytes):
+            raise ProtocolError("a %s of a feed that was not offered" % frames.NAMES[frame.type])
+        if frame.type == frames.DIFF:
+            session.owner.versions(session, handle, data, read_gone(frame.fields[2]))
+        else:
+            kind, bits, parents, parents_bits, first, last = frame.fields[1:7]
+            reconciler.take(kind, bits, parents, parents_bits, first, last, data)
+
+    def next_state(self, session: bytes) -> "bytes | None":
+        for handle in sorted(self.by_handle):
+            state = self.by_handle[handle].next_state()
+            if state is not None:
+                return frames.encode(frames.STATE, session, (handle,) + state)
+        return None
+
+    def next_versions(self, session: bytes, frame_bytes_max: int) -> "bytes | None":
+        for handle in sorted(self.by_handle):
+            found = self.by_handle[handle].next_versions(frame_bytes_max - FRAME_ROOM_BYTES)
+            if found is not None:
+                return frames.encode(frames.DIFF, session, (handle,) + found)
+        return None
+
+
+def begin(session: "Session", handle: int, replica: "Replica") -> None:
+    """Compare what is held of a keyed topic's feed with the other side of a session."""
+    if session.reconcilers is None:
+        session.reconcilers = Reconcilers()
+    session.reconcilers.by_handle[handle] = Reconciler(replica, digests_for(session.outlet.frame_bytes_max))
 
 
 def read_gone(rows: object) -> "list[tuple[bytes, Dot]]":

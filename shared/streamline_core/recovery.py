@@ -6,7 +6,7 @@ durable; nothing wedges and nothing needs a hand. What a walk finds missing beco
 
 import struct
 
-from .batch import HEADER_BYTES, batches, parse_header
+from .batch import HEADER_BYTES, batches
 from .gaps import CORRUPT, REFUSED, TORN
 from .lineage import extend, term_at, thin
 from .log import Log
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from .batch import Header
     from .hlc import HybridClock
     from .log_limits import LogLimits
-    from .ports import Buffer, Entropy, Storage
-    from .record import Record
+    from .ports import Entropy, Storage
     from .stream import StreamId
 
 
@@ -221,7 +220,9 @@ def fork(log: Log, at: int, successor: Log) -> int:
             if header.flags > 255:  # of a later version, which this build cannot write
                 successor.append_gap(header.span, REFUSED)
             elif log.keyed and not header.control:
-                _move_versions(log, seal, header, batch, successor)
+                from .moving import move_versions  # where no topic is keyed, no board pays for it
+
+                move_versions(log, seal, header, batch, successor)
             else:
                 successor.append_again(header, batch[HEADER_BYTES:])
     if seal < 0:
@@ -229,22 +230,6 @@ def fork(log: Log, at: int, successor: Log) -> int:
         _hand_on_producers(log, seal, successor)
     successor.commit()
     return seal
-
-
-def _move_versions(log: Log, seal: int, header: "Header", batch: "Buffer", successor: Log) -> None:
-    """As `append_again`, for versions: what they had seen of this log from `seal` on has moved with them."""
-    from .extension import moved
-    from .recut import recut
-
-    def change(record: "Record") -> None:
-        record.extension = moved(record.extension, log.stream.origin, log.stream.epoch, seal, successor.stream.epoch)
-
-    for first, next_, part in recut(header, batch, log.limits.batch_bytes, 0, change):
-        again = parse_header(part) if part is not None else None
-        if part is None or again is None:
-            successor.append_gap(next_ - first, REFUSED)  # `Log.append_full` leaves room for what this may add
-        else:
-            successor.append_again(again, part[HEADER_BYTES:])
 
 
 def _hand_on_producers(log: Log, seal: int, successor: Log) -> None:

@@ -5,7 +5,6 @@ round trip. The receiver is the authority on what arrived and what was lost. Kno
 """
 
 from .batch import parse_header
-from .delta import shorten
 from .errors import UsageError
 from .gaps import TOO_LARGE
 from .lineage import UNKNOWN_TERM, excerpt, parting, term_at
@@ -172,7 +171,9 @@ class StreamSender:
         deltas = self.log.deltas
         if deltas is None or not deltas.rows or piece.next <= self._whole_to:
             return None
-        return shorten(raw, piece.first, deltas.rows, self.log.is_base_held)
+        from .delta import shorten  # where no topic is keyed, no board pays for it
+
+        return shorten(raw, piece.first, deltas, self.log.acked)
 
     def cut_up(self, batch: "bytes | memoryview", bytes_max: int) -> None:
         """The last `take` gave this one batch, and no frame to the peer can hold it: it goes in parts of at most `bytes_max` bytes."""

@@ -6,15 +6,13 @@ with another id never reaches it. Knows nothing of who carries the frames, nor o
 
 import hashlib
 
-from . import delta, frames
+from . import frames
 from .backoff import jitter
 from .batch import OFFSET_MAX
-from .digest import DIGEST_BYTES, DIGESTS_MAX, Level
 from .errors import ProtocolError
 from .frames import BYE, DATA, DIFF, ERROR, GAP, HAVE, HELLO, STATE, WANT, WELCOME
 from .hlc import WALL_MS_MAX
 from .outlet import Outlet
-from .reconcile import read_gone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .ports import Entropy
     from .receiver import StreamReceiver
-    from .reconcile import Dot, Reconciler
+    from .reconcile import Dot, Reconcilers
     from .sender import Parting, StreamSender
     from .store_ops import Op
 
@@ -60,8 +58,8 @@ TABLE = {
     (OPEN, WANT): "_want",
     (OPEN, DATA): "_data",
     (OPEN, GAP): "_gap",
-    (OPEN, STATE): "_state",
-    (OPEN, DIFF): "_diff",
+    (OPEN, STATE): "_compare",
+    (OPEN, DIFF): "_compare",
     (OPEN, ERROR): "_error",
     (OPEN, BYE): "_bye",
 }
@@ -75,7 +73,6 @@ HUB_HAVE_INTERVAL_MS_MAX = 120000  # to a node that does not answer, and of whic
 HAVES_UNANSWERED_MAX = 5
 HELLO_ANSWER_MS = 2000
 LOST_ROWS_MAX = 32
-FRAME_ROOM_BYTES = 32  # around a batch in a DIFF
 CAUSE_CHARS_MAX = 32
 
 
@@ -135,7 +132,7 @@ class Session:
         self.round_trip_ms = -1
         self.outlet = Outlet(read_buffer)
         self.receivers: "dict[int, StreamReceiver]" = {}
-        self.reconcilers: "dict[int, Reconciler]" = {}  # by the handle of a keyed topic's feed
+        self.reconcilers: "Reconcilers | None" = None  # of keyed topics
         self.refused_frames = 0
         self._entropy = entropy
         self._nonce = b""
@@ -159,7 +156,7 @@ class Session:
         self._nonce = bytes(buf)
         me = self.me
         return (
-            frames.PROTOCOL_VERSION, me.node_id, me.role, self._nonce, me.storage_id, self.codecs.names + (delta.NAME,),
+            frames.PROTOCOL_VERSION, me.node_id, me.role, self._nonce, me.storage_id, self.codecs.names + (frames.DIFFERENCE,),
             me.frame_bytes_max, me.raw_bytes_max, (), me.software,
         )  # fmt: skip
 
@@ -185,7 +182,7 @@ class Session:
             raise ProtocolError("a greeting with a nonce of %d bytes and frames of %d" % (len(fields[3]), fields[6]))
         self.peer = Peer(fields)
         limit = min(fields[6], self.me.frame_bytes_max)
-        self.outlet.shortens = delta.NAME in fields[5]
+        self.outlet.shortens = frames.DIFFERENCE in fields[5]
         self.outlet.agree(self.codecs.choose(fields[5]), limit, min(fields[7], frames.RAW_BYTES_MAX))
 
     def _welcome(self, frame: "Frame", now_ms: int) -> None:
@@ -243,8 +240,8 @@ class Session:
         handle, codec_id, raw_bytes, first = frame.fields
         receiver = self._receiver(handle)
         receiver.last_data_ms = now_ms
-        codec, payload = self.codecs.by_id(codec_id & ~delta.FLAG), frame.payload or memoryview(b"")
-        ops = receiver.on_data(first, codec, raw_bytes, payload, codec_id & delta.FLAG != 0)
+        codec, payload = self.codecs.by_id(codec_id & ~frames.SHORTENED), frame.payload or memoryview(b"")
+        ops = receiver.on_data(first, codec, raw_bytes, payload, codec_id & frames.SHORTENED != 0)
         if ops:
             self.owner.arrived(self, receiver, list(ops))
         else:
@@ -259,18 +256,10 @@ class Session:
         else:
             self._want_due.add(handle)
 
-    def _state(self, frame: "Frame", now_ms: int) -> None:
-        handle, kind, bits, parents, parents_bits, first, last, data = frame.fields
-        reconciler = self.reconcilers.get(handle)
-        if reconciler is None or not isinstance(data, bytes) or len(data) > DIGEST_BYTES * DIGESTS_MAX:
-            raise ProtocolError("a STATE of a feed that was not offered, or of too much")
-        reconciler.take(kind, Level(bits, parents, parents_bits), first, last, data)
-
-    def _diff(self, frame: "Frame", now_ms: int) -> None:
-        handle, batch, gone = frame.fields
-        if handle not in self.reconcilers or not isinstance(batch, bytes):
-            raise ProtocolError("a DIFF of a feed that was not offered")
-        self.owner.versions(self, handle, batch, read_gone(gone))
+    def _compare(self, frame: "Frame", now_ms: int) -> None:
+        if self.reconcilers is None:
+            raise ProtocolError("a %s where nothing is compared" % frames.NAMES[frame.type])
+        self.reconcilers.take(self, frame)
 
     def _receiver(self, handle: int) -> "StreamReceiver":
         receiver = self.receivers.get(handle)
@@ -362,20 +351,14 @@ class Session:
                 return frame
         if self._have_rows:
             return self._have_frame()
-        for handle in sorted(self.reconcilers):
-            state = self.reconcilers[handle].next_state()
-            if state is not None:
-                return frames.encode(STATE, self.id, (handle,) + state)
-        if not data_allowed:
-            return None
-        return self.outlet.next_frame(self.id, now_ms) or self._diff_frame()
-
-    def _diff_frame(self) -> "bytes | None":
-        for handle in sorted(self.reconcilers):
-            found = self.reconcilers[handle].next_versions(self.outlet.frame_bytes_max - FRAME_ROOM_BYTES)
-            if found is not None:
-                return frames.encode(DIFF, self.id, (handle,) + found)
-        return None
+        compared = self.reconcilers
+        frame = compared.next_state(self.id) if compared is not None else None
+        if frame is not None or not data_allowed:
+            return frame
+        data = self.outlet.next_frame(self.id, now_ms)
+        if data is None and compared is not None:
+            return compared.next_versions(self.id, self.outlet.frame_bytes_max)
+        return data
 
     def _want_frame(self) -> "bytes | None":
         rows: "list[Any]" = []

@@ -6,19 +6,20 @@ Rule: a topic's partitions are one table to whoever asks. Knows nothing of sessi
 from .conflict import ConflictResolver
 from .errors import StorageFull, StreamlineError, UsageError
 from .keyed import KeyedPartition
+from .producers import UNKNOWN_OFFSET
 from .table import Watch
 from .topic import partition_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator
+    from typing import Any, Iterator, Sequence
 
     from .conflict import Merge, Resolution
-    from .hlc import HybridClock
     from .log import Log
     from .log_limits import LogLimits
+    from .node import Node
     from .partition import Partition
-    from .ports import Entropy, Storage
+    from .ports import Buffer
     from .topic import TopicDefinition
     from .version import Version
 
@@ -28,16 +29,18 @@ KEY_BYTES_MAX = 1024
 class Tables:
     """topics: the partitions of each keyed topic."""
 
-    def __init__(self, storage: "Storage", limits: "LogLimits", clock: "HybridClock", entropy: "Entropy", buf: bytearray) -> None:
+    def __init__(self, node: "Node", limits: "LogLimits") -> None:
         self.topics: "dict[str, list[KeyedPartition]]" = {}
         self.resolvers: "dict[str, ConflictResolver]" = {}
-        self._ports = storage, limits, clock, entropy, buf
+        self._node = node
+        self._limits = limits
+        self._buf = bytearray(limits.batch_bytes)
 
     def open(self, topic: str, partitions: "list[Partition]", definition: "TopicDefinition", merge: "Merge | None") -> None:
         """Take up a keyed topic and fold its tables. Raises UsageError for a strategy without its merge module, OSError."""
-        storage, limits, clock, entropy, buf = self._ports
+        node, limits, buf = self._node, self._limits, self._buf
         resolver = self.resolvers[topic] = ConflictResolver(definition.strategy, merge)
-        self.topics[topic] = [KeyedPartition(own, resolver, storage, limits, clock, entropy, buf) for own in partitions]
+        self.topics[topic] = [KeyedPartition(own, resolver, node.storage, limits, node.clock, node.entropy, buf) for own in partitions]
 
     def all(self) -> "Iterator[KeyedPartition]":
         for topic in sorted(self.topics):
@@ -58,9 +61,41 @@ class Tables:
                 keyed.trouble = str(error)
         return more
 
+    def write(
+        self,
+        log: "Log",
+        topic: str,
+        value: "Buffer | None",
+        key: "Buffer | None",
+        headers: "Sequence[tuple[str, Buffer]] | None" = None,
+        timestamp_ms: "int | None" = None,
+        producer: int = 0,
+        sequence: int = 0,
+    ) -> "tuple[Log, int]":
+        """As `Node.produce`, to the log of the key's partition; value None: the key is deleted."""
+        checked = check_key(key)
+        keyed = self.partition(topic, checked)
+        if keyed.own.current is not log:
+            raise UsageError("key %r of topic %s belongs to partition %d" % (checked, topic, keyed.number))
+        if producer and sequence <= log.producers.last(producer):
+            return log, log.producers.offset_of(producer, sequence)
+        node = self._node
+        if not node.room(len(checked) + len(value or b"")):  # what is keyed is never given up for what is new
+            raise StorageFull("%d bytes are stored, as many as resources.max_storage allows" % node.stored_bytes)
+        max_age_ms = node.topics[topic].unchanged_max_age_ms
+        if max_age_ms and value is not None and not headers and timestamp_ms is None and not producer:
+            if keyed.is_unchanged(checked, value, max_age_ms):
+                return log, UNKNOWN_OFFSET
+        extension = keyed.extension_for(checked)
+        deleted = value is None
+        offset = log.append_full(value or b"", checked, headers or (), timestamp_ms, producer, sequence, deleted, extension)
+        if value is not None and node.config.cloud_endpoint is not None:
+            keyed.note_write(log, offset, checked, value)
+        return log, offset
+
     # Asking
 
-    def partition(self, topic: str, key: bytes) -> KeyedPartition:
+    def partition(self, topic: str, key: "Buffer") -> KeyedPartition:
         """Where a key is. Raises UsageError for a topic that is not keyed."""
         found = self._topic(topic)
         return found[partition_of(check_key(key), len(found))]
@@ -125,5 +160,5 @@ def check_key(key: object) -> bytes:
     """Raises UsageError for what is no key."""
     if not isinstance(key, (bytes, bytearray, memoryview)) or not 0 < len(key) <= KEY_BYTES_MAX:
         given = "%d bytes" % len(key) if isinstance(key, (bytes, bytearray, memoryview)) else type(key).__name__
-        raise UsageError("a keyed topic needs a key of 1 to %d bytes, not %s" % (KEY_BYTES_MAX, given))
+        raise UsageError("a keyed topic needs a key of 1 to %d bytes, not %s" % (KEY_BYTES_MAX, "none" if key is None else given))
     return bytes(key)

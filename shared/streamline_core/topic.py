@@ -22,7 +22,7 @@ FILTER_CHARS_MAX = 128
 class TopicDefinition:
     """kind: one of KINDS; direction: one of DIRECTIONS; partitions: 1 to 1024; strategy: one of STRATEGIES;
     merge_hash: the first 8 bytes of the SHA-256 of the merge module, or empty; feed_filter: a pattern of the keys that a node is sent, ""
-    for all (`wanted_by`). Raises UsageError for anything else."""
+    for all (feed_filter.py). Raises UsageError for anything else."""
 
     def __init__(
         self,
@@ -55,12 +55,6 @@ class TopicDefinition:
     def down(self) -> bool:
         """Whether the cloud sends it to edges."""
         return self.direction in ("cloud_to_edge", "bidirectional")
-
-    def wanted_by(self, node: str, key: "bytes | None") -> bool:
-        """Whether a node is sent this key: as its feed filter says, where {node} is the node's name and * anything at all."""
-        if not self.feed_filter:
-            return True
-        return key is not None and _matches(self.feed_filter.replace("{node}", node).encode().split(b"*"), key)
 
     def to_wire(self) -> "tuple[object, ...]":
         """The definition as CBOR carries it: indexes into the tables above, so their order never changes."""
@@ -95,21 +89,6 @@ def definition_from_wire(value: object) -> TopicDefinition:
                 if isinstance(merge_hash, bytes) and len(merge_hash) in (0, 8) and 1 <= partitions <= PARTITIONS_MAX:
                     return TopicDefinition(KINDS[kind], DIRECTIONS[direction], partitions, STRATEGIES[strategy], merge_hash, feed_filter)
     raise ProtocolError("not a topic definition: %r" % (value,))
-
-
-def _matches(parts: "list[bytes]", text: bytes) -> bool:
-    """Whether `text` is these parts with anything between them."""
-    if len(parts) == 1:
-        return text == parts[0]
-    if not text.startswith(parts[0]) or not text.endswith(parts[-1]):
-        return False
-    at, end = len(parts[0]), len(text) - len(parts[-1])
-    for part in parts[1:-1]:
-        at = text.find(part, at, end)
-        if at < 0:
-            return False
-        at += len(part)
-    return at <= end
 
 
 def partition_of(key: bytes, partitions: int) -> int:

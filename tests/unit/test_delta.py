@@ -2,7 +2,7 @@
 
 from harness import Random, flips, raises
 from logs import Bench
-from streamline_core.delta import Delta, lengthen, shorten
+from streamline_core.delta import Deltas, lengthen, shorten
 from streamline_core.errors import ProtocolError
 from streamline_core.extension import pack_own, pack_writer
 from streamline_core.frames import DATA
@@ -99,18 +99,19 @@ def batches_and_bases():
     bench.settle(log)
     buf = bytearray(16384)
     piece = log.reader(0).read(buf, 16384)
-    from streamline_core import difference
-
     writer = pack_writer("x", 1)
-    deltas = {1: Delta(writer, 2, difference.make(base, later, 1000))}
+    deltas = Deltas(pack_writer("e1", 1))
+    deltas.add(1, base, later, writer, 2)
     return bytes(buf[: piece.bytes]), deltas, {(b"doc", writer, 2): base}
 
 
 def test_what_is_shortened_comes_back_byte_for_byte_or_not_at_all():
     raw, deltas, bases = batches_and_bases()
-    short = shorten(raw, 0, deltas, lambda delta: True)
+    short = shorten(raw, 0, deltas, 0)
     assert len(short) < 400 and lengthen(short, 65536, lambda *base: bases.get(base)) == raw
-    assert shorten(raw, 0, deltas, lambda delta: False) is None and shorten(raw, 2, deltas, lambda delta: True) is None
+    own = Deltas(pack_writer("x", 1))
+    own.rows = deltas.rows
+    assert shorten(raw, 2, deltas, 0) is None and shorten(raw, 0, own, 2) is None and shorten(raw, 0, own, 3) == short
     assert lengthen(short, 65536, lambda *base: None) is None
     raises(ProtocolError, lengthen, short, 1000, lambda *base: bases.get(base))
     for length in range(1, len(short)):

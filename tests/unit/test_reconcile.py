@@ -1,7 +1,6 @@
 """After a loss on either side it is found what differs, and only that travels."""
 
 from harness import Random, raises
-from streamline_core.digest import Level
 from streamline_core.errors import ProtocolError
 from streamline_core.frames import DATA, DIFF, STATE
 from streamline_core.reconcile import LEVELS, Reconciler, digests_for
@@ -138,7 +137,7 @@ def test_at_rest_no_frame_leaves():
     before = [node.link.counters["frames_out"] for node in nodes] + [world.hub.counters["frames_out"]]
     world.run(120000, 100)
     assert before == [node.link.counters["frames_out"] for node in nodes] + [world.hub.counters["frames_out"]]
-    assert all([reconciler.same for node in nodes for reconciler in node.link.session.reconcilers.values()])
+    assert all([reconciler.same for node in nodes for reconciler in node.link.session.reconcilers.by_handle.values()])
 
 
 class Nothing:
@@ -157,11 +156,11 @@ class Nothing:
 
 def test_messages_that_nobody_sends_are_refused_and_few_wait():
     reconciler = Reconciler(Nothing())
-    raises(ProtocolError, reconciler.take, 9, Level(0), 0, 0, b"")
-    raises(ProtocolError, reconciler.take, LEVELS, Level(3), 0, 0, b"1234567")
-    raises(ProtocolError, reconciler.take, 1, Level(0), 0, 0, b"12345")
+    raises(ProtocolError, reconciler.take, 9, 0, [0], 0, 0, 0, b"")
+    raises(ProtocolError, reconciler.take, LEVELS, 3, [0], 0, 0, 0, b"1234567")
+    raises(ProtocolError, reconciler.take, 1, 0, [0], 0, 0, 0, b"12345")
     for _ in range(1000):
-        reconciler.take(LEVELS, Level(2), 0, 0, b"x" * 32)
+        reconciler.take(LEVELS, 2, [0], 0, 0, 0, b"x" * 32)
     n = 0
     while reconciler.next_state() is not None:
         n += 1

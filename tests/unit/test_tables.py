@@ -1,11 +1,11 @@
 """Keyed topics: edges and the cloud write the same keys while cut off, and afterwards show the same, by the rule that was chosen."""
 
 from harness import Random, raises
-from streamline_core.errors import UsageError
-from streamline_core.extension import pack_own, version_of
+from streamline_core.errors import StorageFull, UsageError
+from streamline_core.extension import pack_carried, pack_own, version_of
 from streamline_core.record import Record
 from streamline_core.topic import TopicDefinition, partition_of
-from streamline_core.version import join
+from streamline_core.version import Version, join
 from world import World, config_of, copy_of
 
 STATE = {"topic": "state", "kind": "keyed", "direction": "bidirectional"}
@@ -216,10 +216,11 @@ def test_a_version_that_claims_what_was_never_written_is_refused_and_counted():
     converged(world)
     cloud = [key for key in world.store.states if key[0] == "cloud"][0]
     own = {("e0", one.node.log("state").stream.epoch): 1000}
-    for extension in (pack_own("edge", {("cloud", cloud[3]): 99}), b"\x09", pack_own("edge", own)):
+    forged = pack_carried(Version("e1", 5, 0, "edge", 1 << 60, True, {}, b""))
+    for extension in (pack_own("edge", {("cloud", cloud[3]): 99}), b"\x09", pack_own("edge", own), forged):
         one.node.log("state").append_full(b"bad", b"k", (), None, 0, 0, False, extension)
     at_rest(world)
-    assert len(world.store.refused) == 3 == world.hub.table.refused
+    assert len(world.store.refused) == 4 == world.hub.table.refused
     assert value(world.edges["e1"], b"k") == b"good"
     assert one.node.ledger()[0]["pending"] == 0
 
@@ -324,3 +325,23 @@ def test_a_value_that_is_written_again_as_it_is_needs_no_new_version():
     edge.node.delete("mine", b"k")
     world.run(50)
     assert edge.node.produce("mine", b"21", b"k")[1] == 7 and edge.node.status()["tables"][0]["unchanged"] == 2
+
+
+def test_a_keyed_topic_stays_within_its_limit_local_or_away_from_the_cloud():
+    topics = [{"topic": "mine", "kind": "keyed"}]
+    for given in ({"local_topics": topics, "sync_topics": []}, {"sync_topics": topics}):
+        world = World(1)
+        edge = world.edge(log={"segment_bytes": 4096, "batch_bytes": 2048}, resources={"max_storage": "64KB"}, **given)
+        refused = 0
+        for i in range(1500):
+            try:
+                edge.node.produce("mine", b"%100d" % i, b"k%d" % (i % 3))
+            except StorageFull:
+                refused += 1
+            if i % 10 == 0:
+                world.run(20)
+        world.run(50)
+        assert edge.node.stored_bytes <= 65536, edge.node.stored_bytes
+        assert (refused == 0) == ("local_topics" in given)
+        if not refused:
+            assert edge.node.tables.get("mine", b"k2") == b"%100d" % 1499
