@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench sim crash fuzz mutants mpy clean
+.PHONY: help setup run demo-conflict test check bench sim crash fuzz mutants mpy clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,6 +23,9 @@ $(READY): pyproject.toml tools/bootstrap.py
 
 run: $(READY)  ## the demo: a small fleet, its broker and the cloud; SECONDS=20 stops it by itself
 	@$(PY) tools/demo.py $(if $(SECONDS),--seconds $(SECONDS))
+
+demo-conflict: $(READY)  ## two edges and the cloud write the same keys while cut off, in each strategy
+	@$(PY) tools/demo_conflict.py
 
 test: $(READY)  ## all tests; ARGS="-k log -x" goes to pytest
 	@$(PY) -m pytest -q -n 2 $(ARGS)

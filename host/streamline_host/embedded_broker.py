@@ -7,6 +7,7 @@ newcomer).
 Must not know: frames, nodes, who uses it.
 """
 
+import asyncio
 import errno
 import ipaddress
 import logging
@@ -21,6 +22,7 @@ from .broker_url import BrokerUrl
 OWN_USER = "streamline-own"
 """The user as which the process that owns the broker connects to it."""
 PASSWORD_FILE_BYTES_MAX = 1 << 20
+STOP_SECS_MAX = 5.0
 
 
 class EmbeddedBroker:
@@ -90,10 +92,13 @@ class EmbeddedBroker:
         return BrokerUrl("mqtt", host, self.port, None, None if password is None else OWN_USER, password)
 
     async def stop(self) -> None:
-        """Close every connection and stop listening. Does nothing if it does not run."""
+        """Close every connection and stop listening, within STOP_SECS_MAX. Does nothing if it does not run."""
         broker, self._broker = self._broker, None
         if broker is not None:
-            await broker.shutdown()
+            try:
+                await asyncio.wait_for(broker.shutdown(), STOP_SECS_MAX)
+            except TimeoutError:
+                pass  # its library now and then waits for ever for a client that it has told to go
 
 
 def read_accounts(path: "str | os.PathLike[str]") -> dict[str, str]:

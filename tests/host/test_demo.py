@@ -80,3 +80,13 @@ def test_ledgers_that_differ_are_told() -> None:
     assert "the cloud's ledger does not add up" in demo.compare([status()], [row(delivered=4)])[0]
     assert "the edge says" in demo.compare([status(produced=6, delivered=6)], [row()])[0]
     assert "no edge" in demo.compare([], [row()])[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_what_conflicts_is_shown_alike_everywhere_as_its_strategy_promises() -> None:
+    command = [sys.executable, str(TOOL.with_name("demo_conflict.py"))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=80)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"custom_merge +price +(edge-1 \+ cloud \+ edge-2 *){3}", done.stdout), done.stdout
+    assert "rule: edge_wins: the latest that the edge wrote" in done.stdout
