@@ -153,8 +153,17 @@ class Downlink:
             if isinstance(feed, KeyedFeed):
                 feed.save(1 << 60)
 
+    def _why_not_offered(self, feed: "Feed") -> str:
+        """Why the hub does not take part in the topic with us: it meant another one, say."""
+        link = self._node.link
+        if link is not None and link.session is not None:
+            for sender in link.session.outlet.senders.values():
+                if sender.refused and (sender.log.stream.topic, sender.log.stream.partition) == (feed.topic, feed.number):
+                    return sender.refused
+        return ""
+
     def status(self) -> "list[dict[str, Any]]":
-        """A row for each feed."""
+        """A row for each feed. pending: what the hub has and we have not; refused: versions and batches that could not be applied."""
         return [
             {
                 "topic": feed.topic,
@@ -162,7 +171,7 @@ class Downlink:
                 "next": feed.next,
                 "pending": feed.receiver.ahead.produced - feed.next if feed.receiver is not None else 0,
                 "refused": feed.refused,
-                "why": feed.why_refused or feed.why_waiting,
+                "why": self._why_not_offered(feed) or feed.why_waiting or feed.why_refused,
             }
             for feed in self._sorted()
         ]

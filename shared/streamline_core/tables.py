@@ -57,6 +57,7 @@ class Tables:
         for keyed in self.all():
             try:
                 more = keyed.tick() or more
+                keyed.trouble = ""
             except (StorageFull, OSError, StreamlineError) as error:
                 keyed.trouble = str(error)
         return more
@@ -149,6 +150,7 @@ class Tables:
                     "conflicts": sum([table.conflicts for table in tables]),
                     "resolved": dict(resolver.counts),
                     "merge_failures": resolver.merge_failures,
+                    "trouble": "; ".join([keyed.trouble for keyed in self.topics[topic] if keyed.trouble]),
                     "unchanged": sum([keyed.unchanged for keyed in self.topics[topic]]),
                     "unreadable": sum([keyed.unreadable for keyed in self.topics[topic]]),
                 }
