@@ -156,9 +156,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """argparse takes an optional VALUE for left out where an option stands before it (`produce TOPIC --key K VALUE`)."""
+    made = parser()
+    arguments, rest = made.parse_known_args(argv)
+    if len(rest) == 1 and not rest[0].startswith("-") and arguments.command == "produce" and arguments.value is None:
+        arguments.value = rest.pop()
+    if rest:
+        made.error("unrecognized arguments: %s" % " ".join(rest))
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         code = _run(arguments)
         sys.stdout.flush()

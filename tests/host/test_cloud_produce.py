@@ -97,6 +97,15 @@ def test_without_a_bridge(path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert values(path, "promo") == [b"20 percent off"]
 
 
+def test_a_value_may_stand_on_either_side_of_the_options(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert here(capfd, path, "define", "table", "--kind", "keyed", "--direction", "bidirectional")[0] == 0
+    for i, words in enumerate((("table", "--key", "k", "one"), ("table", "two", "--key", "k"), ("--key", "k", "table", "three"))):
+        assert here(capfd, path, "produce", *words)[0] == 0
+        assert here(capfd, path, "get", "table", "k")[1].strip() == ("one", "two", "three")[i]
+    with pytest.raises(SystemExit):
+        here(capfd, path, "produce", "table", "--key", "k", "one", "two")
+
+
 def test_mistakes_are_named(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for topic, kind, direction in (("promo", "log", "cloud_to_edge"), ("up", "log", "edge_to_cloud"), ("state", "keyed", "bidirectional")):
         assert here(capfd, path, "define", topic, "--kind", kind, "--direction", direction)[0] == 0
