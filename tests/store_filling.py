@@ -35,6 +35,7 @@ class Filler:
     def __init__(self, stream: StreamId, state: StreamState | None = None) -> None:
         self.stream = stream
         self.state = state or StreamState()
+        self.clock = FixedClock()
 
     def _produced(self) -> None:
         self.state.produced = max(self.state.produced, self.state.next)
@@ -46,7 +47,7 @@ class Filler:
         base -= overlap
         raw = b""
         for values in batches:
-            raw += b"".join(dense_batch(values, [len(v) for v in values], base, 7, FixedClock(), 0, 0, 0))
+            raw += b"".join(dense_batch(values, [len(v) for v in values], base, 7, self.clock, 0, 0, 0))
             base += len(values)
         self.state.next = base
         self.state.lineage = [(7, 0)]

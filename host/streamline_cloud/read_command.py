@@ -92,16 +92,15 @@ def _chunks(reader: StoreReader, arguments: argparse.Namespace, partition: int |
 def _print_json(chunk: StoredChunk, topic: str, reader: StoreReader, start: int) -> None:
     lines = []
     for cloud_offset, _, record in numbered_records(chunk, reader.codecs, start):
-        lines.append(json.dumps(record_json(cloud_offset, chunk, topic, record), ensure_ascii=False))
+        later_ms = 0 if record.trusted else reader.later_ms(chunk, record.offset)
+        lines.append(json.dumps(record_json(cloud_offset, chunk, topic, record, later_ms), ensure_ascii=False))
     lines.append("")
     sys.stdout.buffer.write("\n".join(lines).encode())
 
 
-def record_json(cloud_offset: int, chunk: StoredChunk, topic: str, record: Record) -> dict[str, Any]:
-    """time: when the node accepted it, null if nobody had set its clock; timestamp:
-
-    the application's, ms since 1970, or null.
-    """
+def record_json(cloud_offset: int, chunk: StoredChunk, topic: str, record: Record, later_ms: int | None) -> dict[str, Any]:
+    """time: when the node accepted it; where nobody had set its clock, as the node found out later, or null; timestamp: the application's,
+    ms since 1970, or null. later_ms: to be added to the stamp, None where that is not known."""
     return {
         "cloud_offset": cloud_offset,
         "node": chunk.node,
@@ -109,7 +108,7 @@ def record_json(cloud_offset: int, chunk: StoredChunk, topic: str, record: Recor
         "partition": chunk.partition,
         "epoch": "%08x" % chunk.epoch,
         "offset": record.offset,
-        "time": rfc3339(record.hlc >> 16) if record.trusted else None,
+        "time": rfc3339((record.hlc >> 16) + later_ms) if later_ms is not None else None,
         "timestamp": record.timestamp_ms,
         "key": None if record.key is None else text_or_base64(record.key),
         "value": text_or_base64(record.value),

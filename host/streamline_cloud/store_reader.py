@@ -103,6 +103,7 @@ class StoreReader:
         self.path = Path(path)
         self.codecs = codecs
         self._db = open_for_reading(self.path)
+        self._has_marks = int(self._db.execute("PRAGMA user_version").fetchone()[0]) > 1
         self.tables = StoredTables(self._db)
 
     def __enter__(self) -> "StoreReader":
@@ -236,6 +237,16 @@ class StoreReader:
         self.topic(topic)
         for chunk in self.chunks(topic, partition, start, node):
             yield from numbered_records(chunk, self.codecs, start)
+
+    def later_ms(self, chunk: StoredChunk, offset: int) -> int | None:
+        """How much too early an untrusted stamp of a chunk's record was, as its node found out later; None where it never did."""
+        if not self._has_marks:
+            return None
+        row = self._db.execute(
+            "SELECT later_ms FROM marks m JOIN chunks c ON c.stream_id = m.stream_id WHERE c.id = ? AND m.first <= ? AND m.next > ?",
+            (chunk.id, offset, offset),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def check(self) -> list[str]:
         """What SQLite itself finds wrong with the file; empty when it is whole."""

@@ -74,6 +74,10 @@ CREATE UNIQUE INDEX versions_by_cloud_offset ON versions (topic_id, partition, c
 CREATE INDEX versions_deleted ON versions (arrived_ms) WHERE deleted;
 CREATE INDEX versions_by_key ON versions (topic_id, partition, key);
 CREATE UNIQUE INDEX versions_by_dot ON versions (topic_id, partition, origin, epoch, offset);
+CREATE TABLE marks (                      -- untrusted stamps of [first, next) were so many milliseconds too early
+    stream_id INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL, later_ms INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, first)
+) WITHOUT ROWID;
 CREATE TABLE cursors (                    -- how far a node durably has a feed
     node TEXT NOT NULL, topic_id INTEGER NOT NULL, partition INTEGER NOT NULL,
     next INTEGER NOT NULL, changed_ms INTEGER NOT NULL,

@@ -16,6 +16,7 @@ from streamline_core.errors import UsageError
 from streamline_core.store_ops import (
     BatchQuarantined,
     ChunkReceived,
+    ClockMarked,
     FeedConfirmed,
     GapReceived,
     HubOpened,
@@ -115,6 +116,9 @@ class StoreWriter:
             )
         elif isinstance(op, TombstoneDropped):
             self._drop((self._topic_id(op.topic), op.partition), op.dot)
+        elif isinstance(op, ClockMarked):
+            mark = (self._row(op.stream).row_id, op.first, op.next, op.later_ms)
+            self._db.execute("INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", mark)
         elif isinstance(op, HubOpened):
             self._term = op.term
         else:

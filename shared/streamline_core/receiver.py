@@ -4,14 +4,16 @@ Rule: exactly the next offset is taken, all else is a repeat or a hole; nothing 
 is taken becomes an op for the store, with the state that holds after it. Knows nothing of who carries the frames.
 """
 
-from .batch import DENSE, OFFSET_MAX, body_is_whole, dense_lengths, parse_header, records, understood
+from . import cbor
+from .batch import DENSE, HEADER_BYTES, OFFSET_MAX, body_is_whole, dense_lengths, parse_header, records, understood
 from .codec import NONE
 from .credit import WINDOW_BYTES_MIN, Window
 from .errors import CorruptRecord, ProtocolError
 from .frames import RAW_BYTES_MAX
 from .gaps import CAUSES, REFUSED
+from .hlc import WALL_MS_MAX
 from .lineage import UNKNOWN_TERM, fill, insert, term_at
-from .store_ops import BatchQuarantined, ChunkReceived, GapReceived, StreamChanged, StreamState, loss_of
+from .store_ops import BatchQuarantined, ChunkReceived, ClockMarked, GapReceived, StreamChanged, StreamState, loss_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 LINEAGE_SENT = 8  # last entries of a lineage in a WANT, as long as nothing has parted
 GAP_SPAN_MAX = 1 << 48
+MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
 
 
 class StreamReceiver:
@@ -36,6 +39,7 @@ class StreamReceiver:
         self.stream = stream
         self.applied = state
         self.ahead = state.copy()
+        self._marks: "list[Op]" = []  # of the frame that is being taken
         self.bases: "Bases | None" = None  # what differences are from, where this topic has any
         self.handle = -1
         self.have_number = 0  # of the last HAVE of this session
@@ -197,6 +201,8 @@ class StreamReceiver:
         self._chunk(ops, begin, count, codec.id, raw_bytes, payload, view, start, at)
         if ops:
             self._missing = False
+            ops.extend(self._marks)
+        self._marks = []
         if broken is not None:  # what came before it is good and kept
             self._lost_something()
             if not ops:
@@ -239,6 +245,9 @@ class StreamReceiver:
         if not understood(header):
             return 0, "flags 0x%x of a batch are not known to this build" % header.flags
         if header.control:
+            mark = read_clock_mark(bytes(batch[HEADER_BYTES:]))
+            if mark is not None:
+                self._marks.append(ClockMarked(self.stream, mark[0], mark[1], mark[2]))
             return 0, None
         try:
             if header.flags & DENSE:
@@ -300,3 +309,15 @@ class StreamReceiver:
         # Who may have to find where the two part needs all that is known.
         lineage = applied.lineage if doubt else applied.lineage[-LINEAGE_SENT:]
         return self.handle, next_, lost, limit, resend, lineage, applied.produced
+
+
+def read_clock_mark(note: bytes) -> "tuple[int, int, int] | None":
+    """(first, next, milliseconds to add) of a control batch that is a clock mark; None of any other."""
+    try:
+        row = cbor.decode(note)
+    except ProtocolError:
+        return None
+    if not isinstance(row, list) or len(row) < 4 or row[0] != MARK_CLOCK or not all([type(n) is int for n in row[1:4]]):
+        return None
+    first, next_, later_ms = row[1:4]
+    return (first, next_, later_ms) if 0 <= first < next_ <= OFFSET_MAX and abs(later_ms) < WALL_MS_MAX else None

@@ -117,6 +117,13 @@ class TombstoneDropped(Op):
         self.topic, self.partition, self.dot = topic, partition, dot
 
 
+class ClockMarked(Op):
+    """A node has learned the time: its untrusted stamps of offsets [first, next) of a stream were `later_ms` milliseconds too early."""
+
+    def __init__(self, stream: "StreamId", first: int, next_: int, later_ms: int) -> None:
+        self.stream, self.first, self.next, self.later_ms = stream, first, next_, later_ms
+
+
 class HubOpened(Op):
     """A hub has opened the store: cloud offsets that are given out from now on are of this term."""
 

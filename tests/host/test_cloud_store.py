@@ -1,5 +1,6 @@
 """What the SQLite store keeps for feeds and tables: the same as the reference in memory, all or nothing, in old files and new ones."""
 
+import json
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ import streamline_cloud.store_writer as store_writer
 import streamline_cloud.stored_tables as stored_tables
 from feed_rows import FeedRows
 from store_filling import A, B, Filler, KeyedFiller, Opened, numbers
+from streamline_cloud.main import main
 from streamline_cloud.store_reader import StoreReader
 from streamline_core.errors import UsageError
-from streamline_core.store_ops import FeedConfirmed, HubOpened, NodeSeen, Op, TombstoneDropped, TopicDefined, VersionRefused
+from streamline_core.store_ops import ClockMarked, FeedConfirmed, HubOpened, NodeSeen, Op, TombstoneDropped, TopicDefined, VersionRefused
 from streamline_core.stream import StreamId
 from streamline_core.topic import TopicDefinition
 from streamline_host.codecs import codecs
@@ -247,3 +249,13 @@ def test_reading_tables_and_feeds(opened: Opened, path: Path, monkeypatch: pytes
         assert [(row.node, row.next, row.changed_ms is None) for row in tables.feeds("state")][2] == ("gamma", 0, True)
         refused = VersionRefused(alpha.stream, 3, b"?", "it is odd")
         assert opened.commit(refused) is None and tables.refused("state") == 1 and tables.refused("logs") == 0
+
+
+def test_stamps_of_a_clock_that_was_not_set_are_shown_corrected(path: Path, opened: Opened, capfd: pytest.CaptureFixture[str]) -> None:
+    filler = Filler(A)
+    filler.clock.trusted = False
+    unset = filler.data([b"one", b"two"])
+    assert opened.commit(unset, ClockMarked(A, 0, 1, 86_400_000)) is None
+    assert main(["read", "logs", "--json", "--store", "sqlite:///%s" % path]) == 0
+    times = [json.loads(line)["time"] for line in capfd.readouterr().out.splitlines()]
+    assert times == ["2026-01-02T00:00:00.000Z", None]

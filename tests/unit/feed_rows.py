@@ -1,6 +1,15 @@
 """What a store keeps for feeds, in memory: heads, chunks, versions that stand, and how far each node has come."""
 
-from streamline_core.store_ops import ChunkReceived, FeedChunk, FeedConfirmed, FeedVersion, HubOpened, TombstoneDropped, VersionRefused
+from streamline_core.store_ops import (
+    ChunkReceived,
+    ClockMarked,
+    FeedChunk,
+    FeedConfirmed,
+    FeedVersion,
+    HubOpened,
+    TombstoneDropped,
+    VersionRefused,
+)
 
 
 class FeedRows:
@@ -12,6 +21,7 @@ class FeedRows:
         self._by_key = {}  # {(topic, partition): ({dot: …} as of which it was made, {key: dots})}
         self.cursors = {}  # {(node, topic, partition): next}
         self.refused = []
+        self.marks = []
 
     def copy(self):
         twin = FeedRows()
@@ -85,6 +95,8 @@ class FeedRows:
             self.term = op.term
         elif isinstance(op, FeedConfirmed):
             self.cursors[op.node, op.topic, op.partition] = op.next
+        elif isinstance(op, ClockMarked):
+            self.marks.append((op.stream.key(), op.first, op.next, op.later_ms))
         elif isinstance(op, VersionRefused):
             self.refused.append(op)
         elif isinstance(op, TombstoneDropped):

@@ -1,9 +1,10 @@
 """A node and a hub, the real core on both sides: nothing lost, nothing twice, whatever the wire and the power do."""
 
 from harness import MemoryStorage, raises
+from streamline_core.batch import batches
 from streamline_core.errors import QueueFull, StorageFull, UsageError
 from streamline_core.topic import TopicDefinition
-from world import World, produce
+from world import WALL_MS, World, produce
 
 
 def test_what_is_produced_arrives_once_in_order():
@@ -352,3 +353,20 @@ def test_what_is_owed_to_nobody_is_given_back_before_what_is_owed():
             break
     assert edge.node.log("c").first > 0 and edge.node.log("t").first == 0
     assert edge.node.log("t").state.gaps.rows == []
+
+
+def test_stamps_of_a_clock_that_was_not_set_are_corrected_for_readers_once_the_node_knows_the_time():
+    world = World(3)
+    edge = world.edge()
+    edge.clock.wall = None
+    produce(edge, 5)
+    world.run(1000)
+    written_ms = edge.clock.monotonic_ms()
+    world.run(4000)
+    edge.connect()
+    world.run_until(world.drained)
+    world.run(200)
+    ((key, first, next_, later_ms),) = world.store.marks
+    assert key[0] == "e1" and (first, next_) == (0, 5) and written_ms > 0
+    stamped_ms = [header.hlc >> 16 for header, _ in batches(world.store.chunks["t", 0][0].data)][0]
+    assert abs(stamped_ms + later_ms - (WALL_MS + 0)) < 1000
