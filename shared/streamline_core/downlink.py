@@ -1,6 +1,6 @@
 """What a node takes from its hub: one feed for each partition of a topic that flows down.
 
-Rule: a hub may offer feeds of what this node has defined alike, and nothing else; all feeds together hold no more credit than one pool.
+Rule: a hub may offer feeds of what this node has defined alike, and nothing else; of each, no more is under way than its log may buffer.
 Knows nothing of frames, nor of what a feed does with what arrives.
 """
 
@@ -42,7 +42,7 @@ class TableReplica:
 
 
 class Downlink:
-    """credit_bytes: of all feeds together. feeds: by (topic, partition)."""
+    """credit_bytes: of each feed. feeds: by (topic, partition)."""
 
     def __init__(self, node: "Node", limits: "LogLimits", credit_bytes: int) -> None:
         self.feeds: "dict[tuple[str, int], Feed]" = {}
@@ -50,7 +50,7 @@ class Downlink:
         self._node = node
         self._me = node.config.node_id
         self._limits = limits
-        self._pool = CreditPool(credit_bytes)
+        self._credit_bytes = credit_bytes
 
     def take_part(self, topic: str, number: int, definition: TopicDefinition, keyed: "KeyedPartition | None") -> None:
         """Take the feed of a partition. keyed: where its versions go."""
@@ -93,7 +93,7 @@ class Downlink:
             session.error(NOT_OURS, "topic %r: %s" % (topic, why), 0, handle)
             return None
         if feed.receiver is None:
-            feed.receiver = FeedReceiver(StreamId(origin, topic, number, row[7]), feed.state(), self._pool, feed)
+            feed.receiver = FeedReceiver(StreamId(origin, topic, number, row[7]), feed.state(), CreditPool(self._credit_bytes), feed)
         feed.receiver.stream = StreamId(origin, topic, number, row[7])
         feed.receiver.session = session
         if isinstance(feed, KeyedFeed):

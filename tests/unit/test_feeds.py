@@ -188,3 +188,16 @@ def test_at_rest_no_frame_leaves():
     before = edge.node.link.counters["frames_out"] + world.hub.counters["frames_out"]
     world.run(60000, 50)
     assert edge.node.link.counters["frames_out"] + world.hub.counters["frames_out"] == before
+
+
+def test_one_feed_does_not_starve_another_however_small_the_buffer():
+    topics = [{"topic": "t%d" % i, "direction": "cloud_to_edge"} for i in range(4)]
+    world = world_of(*topics)
+    log = {"segment_bytes": 2048, "batch_bytes": 512, "buffer_bytes": 2048}
+    edge = world.edge(sync_topics=topics, log=log, frame_bytes_max=1024).connect()
+    for i in range(4):
+        publish(world, 40, "t%d" % i)
+        world.run(3000, 50)
+    for i in range(4):
+        world.run_until(fed(world, "t%d" % i))
+        assert len(shown(edge, "t%d" % i)) == 40
