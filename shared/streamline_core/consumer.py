@@ -79,6 +79,9 @@ class Consumer:
         piece = reader.read(self._buf, bytes_max)
         if piece is None:
             return []
+        if piece.cause and self._rewound and not self.log.sealed and piece.next == self.log.written:
+            reader.seek(piece.first)  # what is missing at the end of a feed comes again
+            return []
         if piece.cause:
             return [Gap(piece.first, min(piece.next, self._until), piece.cause)]
         found: "list[Record | Gap]" = []

@@ -94,6 +94,8 @@ class Downlink:
             return None
         if feed.receiver is None:
             feed.receiver = FeedReceiver(StreamId(origin, topic, number, row[7]), feed.state(), CreditPool(self._credit_bytes), feed)
+            if isinstance(feed, LogFeed):
+                feed.stand()
         feed.receiver.stream = StreamId(origin, topic, number, row[7])
         feed.receiver.session = session
         if isinstance(feed, KeyedFeed):

@@ -12,7 +12,7 @@ from .gaps import CORRUPT, TOO_LARGE, TORN
 from .receiver import StreamReceiver
 from .sender import Parting
 from .slots import Slots
-from .store_ops import ChunkReceived, GapReceived, StreamState
+from .store_ops import ChunkReceived, GapReceived, StreamChanged, StreamState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ class FeedReceiver(StreamReceiver):
         lineage = [entry for entry in self.applied.lineage if entry[1] < self.applied.next]
         return row[:5] + (lineage[-1:] if self._proven else lineage, self.applied.next)
 
-    def take_back(self, state: StreamState) -> None:
-        """What lies above `state` was not taken, or is void: it is asked for again."""
+    def take_back(self, state: StreamState, under_way_bytes: int) -> None:
+        """What lies above `state` was not taken, or is void: it is asked for again. under_way_bytes: what is not durable below."""
         produced = self.ahead.produced
+        self.under_way_bytes = under_way_bytes
         self.ahead = state.copy()
         self.ahead.produced = max(produced, state.next)
         self._lost_something()
@@ -100,8 +101,7 @@ class FeedReceiver(StreamReceiver):
     def stand_at(self, state: StreamState) -> None:
         """This is what is durable here, and nothing is under way."""
         self.applied = state
-        self.under_way_bytes = 0
-        self.take_back(state)
+        self.take_back(state, 0)
 
 
 class Feed:
@@ -149,7 +149,9 @@ class Feed:
                     continue
             except (StorageFull, QueueFull, OSError) as error:
                 self.why_waiting = str(error)
-                receiver.take_back(self._pending[-1][0].state if self._pending else receiver.applied)  # type: ignore[attr-defined]
+                under_way_bytes = sum([row[0].raw_bytes for row in self._pending if isinstance(row[0], ChunkReceived)])
+                state = self._pending[-1][0].state if self._pending else receiver.applied  # type: ignore[attr-defined]
+                receiver.take_back(state, under_way_bytes)
                 return
             self.why_waiting = ""
             self._pending.append((op, self._log().next))
@@ -194,10 +196,30 @@ class LogFeed(Feed):
         super().__init__(topic, number, room)
         self.partition = partition
         self._rewinding = -1
-        log = partition.current
+        self._term = 0
+        self.opened()
+
+    def opened(self) -> None:
+        """The log was opened, at the start or again after a failure: what a power cut has taken of its end the hub still has."""
+        log = self._log()
+        self._term = log.term
+        self._pending = []
         rows = log.state.gaps.rows
-        if rows and rows[-1][1] == log.written and rows[-1][2] in (TORN, CORRUPT):
-            self.rewind(rows[-1][0])  # the hub still has what a power cut has taken
+        if rows and rows[-1][1] == log.written and rows[-1][2] in (TORN, CORRUPT) and log.failure is None:
+            self.rewind(rows[-1][0], rows[-1][0])
+        self.stand()
+
+    def stand(self) -> None:
+        """Tell the receiver where the log is: what is written, and what of it is durable."""
+        receiver, log = self.receiver, self._log()
+        if receiver is not None:
+            receiver.stand_at(self.state())
+            if log.written > log.durable:
+                state = self.state()
+                state.next = state.produced = log.written
+                state.lineage = list(log.state.lineage)
+                receiver.take_back(state, 0)
+                self._pending = [(StreamChanged(receiver.stream, state), log.written)]
 
     def _log(self) -> "Log":
         return self.partition.current
@@ -225,6 +247,7 @@ class LogFeed(Feed):
                     log.append_gap(next_ - first, TOO_LARGE)
                 else:
                     log.append_again(again, part[HEADER_BYTES:], True)
+        self._term = log.term
 
     def _skip(self, op: GapReceived) -> None:
         log = self._log()
@@ -232,23 +255,24 @@ class LogFeed(Feed):
             raise QueueFull("%s-%d is being rewound" % (self.topic, self.number))
         log.append_gap(op.next - op.first, op.cause)
 
-    def rewind(self, at: int) -> None:
+    def rewind(self, at: int, end: int = -1) -> None:
+        """end: where this epoch of our copy ends; what lies below it stays there for who has not read it."""
         log = self._log()
         if self._rewinding < 0 and log.failure is None and at < log.written:
             try:
-                self.partition.fork(log, Parting(log.written, 0, 0, {}), at)
+                self.partition.fork(log, Parting(log.written if end < 0 else end, 0, 0, {}), at)
             except (StorageFull, OSError):
                 return  # it is told again
             self._rewinding = at
             self._pending = []
 
     def settle(self) -> bool:
-        if self._rewinding < 0 or self.partition.forking:
-            return super().settle()
-        self._rewinding = -1
-        if self.receiver is not None:
-            self.receiver.stand_at(self.state())
-        return True
+        log = self._log()
+        if log.failure is None and not self.partition.forking and (self._rewinding >= 0 or log.term != self._term):
+            self._rewinding = -1
+            self.opened()
+            return True
+        return super().settle()
 
 
 class KeyedFeed(Feed):
@@ -261,6 +285,7 @@ class KeyedFeed(Feed):
         self.keyed = keyed
         self._me = me
         self.slots = Slots(storage, "%s-%d/feed" % (topic, number))
+        self._loaded = self.slots.load()
         self._saved: "StreamState | None" = None
         self._saved_ms = -SAVE_INTERVAL_MS
 
@@ -280,7 +305,7 @@ class KeyedFeed(Feed):
         state = StreamState()
         if self.receiver is not None:
             return self.receiver.applied
-        content = self.slots.load()
+        content = self._loaded
         if content is not None:
             try:
                 row = cbor.decode(content)

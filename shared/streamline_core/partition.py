@@ -132,11 +132,12 @@ class Partition:
     def forking(self) -> bool:
         return self._forking is not None
 
-    def fork(self, log: "Log", parting: "Parting", start: int = 0) -> None:
-        """The receiver's log is another one from `parting.at` on: go on in a new epoch, which begins at offset `start`, step by step (see
-        `tick`). Nothing happens while one is under way. Raises StorageFull, OSError: nothing has changed then."""
+    def fork(self, log: "Log", parting: "Parting", start: int = -1) -> None:
+        """The receiver's log is another one from `parting.at` on: go on in a new epoch, step by step (see `tick`). start: of a feed that is
+        rewound; the new epoch begins there, and nothing is moved. Nothing happens while one is under way. Raises StorageFull, OSError:
+        nothing has changed then."""
         if log is self.current and self._forking is None:
-            self._forking = _Fork(log, parting, self._create(log.state.ordinal + 1, True, start))
+            self._forking = _Fork(log, parting, self._create(log.state.ordinal + 1, True, max(0, start)), start >= 0)
 
     def tick(self) -> "Log | None":
         """Carry a fork on; returns the new epoch when it counts and may be offered.
@@ -176,7 +177,7 @@ class Partition:
         log, successor = fork_.log, fork_.successor
         successor.held = True
         try:
-            at = fork(log, fork_.parting.at, successor)
+            at = fork_.parting.at if fork_.rewinds else fork(log, fork_.parting.at, successor)
         except (StorageFull, OSError):
             self._give_up(fork_)
             return
@@ -205,8 +206,9 @@ class _Fork:
     """One fork under way. version: of the state that the step waits for; acked: of the log, when the
     parting was found; end: of what was moved, in the successor."""
 
-    def __init__(self, log: "Log", parting: "Parting", successor: "Log") -> None:
+    def __init__(self, log: "Log", parting: "Parting", successor: "Log", rewinds: bool) -> None:
         self.log = log
+        self.rewinds = rewinds
         self.parting = parting
         self.successor = successor
         self.version = successor.state.slots.version
