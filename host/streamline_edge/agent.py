@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from streamline_core.batch import HEADER_BYTES, OFFSET_MAX
 from streamline_core.consumer import offset_at
 from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
-from streamline_core.feed import LogFeed
+from streamline_core.log_feed import LogFeed
 from streamline_core.node import Node
 from streamline_host.codecs import codecs
 from streamline_host.ports import SystemClock, SystemEntropy

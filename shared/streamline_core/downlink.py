@@ -7,8 +7,10 @@ Knows nothing of frames, nor of what a feed does with what arrives.
 from . import reconcile
 from .consumer import Consumer
 from .credit import CreditPool
-from .errors import UsageError
-from .feed import FEED, FeedReceiver, KeyedFeed, LogFeed
+from .errors import ProtocolError, UsageError
+from .feed import FEED, FeedReceiver
+from .keyed_feed import KeyedFeed
+from .log_feed import LogFeed
 from .partition import Partition
 from .session import HUB
 from .stream import StreamId
@@ -92,6 +94,8 @@ class Downlink:
         if why is not None:
             session.error(NOT_OURS, "topic %r: %s" % (topic, why), 0, handle)
             return None
+        if feed.receiver is not None and feed.receiver.session is session:
+            raise ProtocolError("a HAVE that offers one feed twice")
         if feed.receiver is None:
             feed.receiver = FeedReceiver(StreamId(origin, topic, number, row[7]), feed.state(), CreditPool(self._credit_bytes), feed)
             if isinstance(feed, LogFeed):
@@ -128,7 +132,8 @@ class Downlink:
         deadlines = []
         for feed in self._sorted():
             receiver = feed.receiver
-            if feed.settle() and receiver is not None and receiver.session is not None:
+            news = feed.settle() or (receiver is not None and receiver.holds_back and feed.ready)
+            if news and receiver is not None and receiver.session is not None:
                 receiver.session.want(receiver)
             if isinstance(feed, KeyedFeed):
                 deadlines.append(feed.save(now_ms))

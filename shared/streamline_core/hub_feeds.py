@@ -90,7 +90,7 @@ class FeedSource:
         self.definition = definition.to_wire()
         self.state = FeedPosition(acked, head.lineage)
         self.parted = -1
-        self.saved = acked
+        self.saved = -1  # what was loaded may be on its way to change: two devices under one name
         self.failure: "Exception | None" = None
         self.cursor_due = False
         self.offset = 0

@@ -112,8 +112,8 @@ class HubTable:
             version = version_of(record, stream.origin, stream.epoch)
         except CorruptRecord as error:
             return str(error)
-        if (version.origin, version.epoch) != (stream.origin, stream.epoch) and stream.origin != self._me:
-            return "it names a writer other than the stream's"  # who may say so could take another's word before it is spoken
+        if version.dot != (stream.origin, stream.epoch, record.offset) and stream.origin != self._me:
+            return "it is called %r, which is not where it is" % version  # who may say so could take another's word before it is spoken
         why = why_unsound(version, self._me, heads)
         if why is not None:
             return why

@@ -79,18 +79,19 @@ class KeyedPartition:
 
     # Folding
 
-    def _begin(self) -> None:
-        """Start the fold anew if a fork, or a failed storage, has changed what there is."""
+    def _begin(self) -> bool:
+        """Start the fold anew if a fork, or a failed storage, has changed what there is. Returns whether it did."""
         logs = [self.others] + self.own.logs()
         terms = [log.term for log in logs]
         if logs == self._logs and terms == self._terms:
-            return
+            return False
         self._logs, self._terms = logs, terms
         for log in logs:
             log.kept_from = max(0, log.kept_from)
         self._readers = [log.reader(log.first) for log in logs]
         self._carrying = None
         self.table.clear()
+        return True
 
     def fold(self, bytes_max: int = 0) -> bool:
         """Take up what has become durable, about `bytes_max` bytes of it (0: all). Returns whether there is more. Raises OSError."""
@@ -132,8 +133,10 @@ class KeyedPartition:
     # Writing
 
     def extension_for(self, key: bytes) -> bytes:
-        """What goes into the record of the next write of a key: what this node has seen of it."""
-        self.fold()
+        """What goes into the record of the next write of a key: what this node shows of it, and not what has just become durable: who
+        writes has not been shown that."""
+        if self._begin():
+            self.fold()
         return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
 
     def is_unchanged(self, key: bytes, value: "Buffer", max_age_ms: int) -> bool:
