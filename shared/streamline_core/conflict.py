@@ -128,7 +128,7 @@ class ConflictResolver:
 
 
 def _earliness(version: Version) -> "tuple[object, ...]":
-    return (not version.trusted,) + version.order[1:]
+    return (not version.order[0],) + version.order[1:]
 
 
 def _only(winner: Version, siblings: "Sequence[Version]", rule: str) -> Resolution:

@@ -5,7 +5,7 @@ Rule: only what is durable is shown; what is gone is shown as a gap, never skipp
 
 from .batch import HEADER_BYTES, OFFSET_MAX, batches, parse_header, records, understood
 from .errors import CorruptRecord
-from .gaps import CORRUPT
+from .gaps import CORRUPT, TORN
 from .log_reader import LogReader
 from .segments import find_header, segment_name
 
@@ -38,7 +38,7 @@ class Consumer:
             for older in partition.sealed[::-1]:
                 if log.state.starts_at <= offset:
                     break
-                log, self._until = older, log.state.starts_at
+                log, self._until = older, min(self._until, log.state.starts_at)
         self._rewound = rewound
         self._follow(log, max(0, offset))
 
@@ -67,6 +67,12 @@ class Consumer:
                 return found
 
     def _take(self, bytes_max: int) -> "list[Record | Gap]":
+        if self._rewound:
+            if self._partition.forking:
+                return []  # where it goes on is known when that is done
+            logs = self._partition.logs()
+            for later in logs[logs.index(self.log) + 1 :]:
+                self._until = min(self._until, later.state.starts_at)
         while self._reader.offset >= self._until:
             self._follow_next()
         reader = self._reader
@@ -79,9 +85,12 @@ class Consumer:
         piece = reader.read(self._buf, bytes_max)
         if piece is None:
             return []
-        if piece.cause and self._rewound and not self.log.sealed and piece.next == self.log.written:
+        if piece.cause in (TORN, CORRUPT) and self._rewound and piece.next == self.log.durable:
             reader.seek(piece.first)  # what is missing at the end of a feed comes again
-            return []
+            if not self.log.sealed:
+                return []
+            self._until = piece.first  # in the next epoch
+            return self._take(bytes_max)
         if piece.cause:
             return [Gap(piece.first, min(piece.next, self._until), piece.cause)]
         found: "list[Record | Gap]" = []

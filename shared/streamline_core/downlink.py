@@ -132,6 +132,8 @@ class Downlink:
         deadlines = []
         for feed in self._sorted():
             receiver = feed.receiver
+            if feed.blocked:
+                deadlines.append(feed.unblock(now_ms))
             news = feed.settle() or (receiver is not None and receiver.holds_back and feed.ready)
             if news and receiver is not None and receiver.session is not None:
                 receiver.session.want(receiver)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .store_ops import Op
     from .stream import StreamId
 
+BLOCKED_MS = 500
 FEED = "_feed"  # who wrote what a feed brought, as its folder says: no node can be called that
 SAVE_INTERVAL_MS = 5000
 _VERSION = 1
@@ -78,7 +79,7 @@ class FeedReceiver(StreamReceiver):
         lineage = [entry for entry in self.applied.lineage if entry[1] < self.applied.next]
         self.holds_back = not self.feed.ready
         if self.holds_back:
-            row = row[:3] + (0,) + row[4:]  # no credit yet
+            row = row[:3] + (0, False) + row[5:]  # no credit yet
         return row[:5] + (lineage[-1:] if self._proven else lineage, self.applied.next)
 
     def take_back(self, state: StreamState, under_way_bytes: int) -> None:
@@ -107,12 +108,14 @@ class Feed:
         self.refused = 0
         self.why_refused = ""
         self.why_waiting = ""
+        self.blocked = False  # there was no room just now
+        self._unblock_at_ms = -1
         self._pending: "list[tuple[Op, int]]" = []  # not durable yet, and what has to be
 
     @property
     def ready(self) -> bool:
-        """Whether what arrives can be judged."""
-        return True
+        """Whether what arrives can be judged, and taken."""
+        return not self.blocked
 
     @property
     def next(self) -> int:
@@ -140,12 +143,21 @@ class Feed:
                     continue
             except (StorageFull, QueueFull, OSError) as error:
                 self.why_waiting = str(error)
+                self.blocked = True
                 under_way_bytes = sum([row[0].raw_bytes for row in self._pending if isinstance(row[0], ChunkReceived)])
                 state = self._pending[-1][0].state if self._pending else receiver.applied  # type: ignore[attr-defined]
                 receiver.take_back(state, under_way_bytes)
                 return
             self.why_waiting = ""
             self._pending.append((op, self._log().next))
+
+    def unblock(self, now_ms: int) -> int:
+        """Ask again after a while where there was no room: not as fast as the link goes. Returns when to come again, -1 if it is done."""
+        if self._unblock_at_ms < 0:
+            self._unblock_at_ms = now_ms + BLOCKED_MS
+        elif now_ms >= self._unblock_at_ms:
+            self.blocked, self._unblock_at_ms = False, -1
+        return self._unblock_at_ms
 
     def settle(self) -> bool:
         """Confirm what is durable. Returns whether the hub has to hear of it."""

@@ -299,9 +299,10 @@ class Hub:
 
     def versions(self, session: Session, handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
         """A node found that we have not some versions. Those that we had are superseded, and it is told so. Others are written again as
-        they are, in a stream of our own, if our store was rolled back: the node may be the only one that has them. Raises ProtocolError."""
-        stream = session.outlet.senders[handle].log.stream
-        topic, partition = stream.topic, stream.partition
+        they are, in a stream of our own: our store was rolled back, and the node may be the only one that has them. Raises
+        ProtocolError."""
+        source = session.outlet.senders[handle].log
+        topic, partition = source.stream.topic, source.stream.partition
         rolled_back = (topic, partition) in self.feeds.rolled_back
         compared = session.reconcilers.by_handle[handle] if session.reconcilers is not None else None
         if compared is None:
@@ -312,7 +313,7 @@ class Hub:
                     superseded = self.table.superseded(record, topic, partition)
                     if superseded is not None:
                         compared.tell_gone(record.key or b"", superseded)
-                    elif rolled_back and not self.table.stands(record, topic, partition):
+                    elif (rolled_back or not source.sends(record)) and not self.table.stands(record, topic, partition):  # type: ignore[union-attr]
                         value, headers, timestamp_ms = None if record.tombstone else record.value, record.headers, record.timestamp_ms
                         self._the_writer().produce(topic, partition, value, record.key, headers, timestamp_ms, None, record.extension)
         except CorruptRecord as error:

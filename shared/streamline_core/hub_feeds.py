@@ -10,6 +10,7 @@ from . import reconcile
 from .batch import BATCH_BYTES_MAX, HEADER_BYTES, SPAN_MAX, pack_header, parse_header
 from .delta import Deltas
 from .errors import CorruptRecord, ProtocolError
+from .extension import parse_extension, writer_of
 from .feed_filter import wanted_by
 from .gaps import CORRUPT
 from .hub_table import HubTable, StoreReplica
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .delta import Delta
     from .ports import Store
     from .receiver import StreamReceiver
+    from .record import Record
     from .sender import StreamSender
     from .session import Session
     from .store_ops import FeedChunk, FeedVersion, Op
@@ -181,6 +183,11 @@ class FeedSource:
             return False
         return wanted_by(self._definition.feed_filter, self.node, row.key)
 
+    def sends(self, record: "Record") -> bool:
+        """Whether the node offers the stream of a carried version itself: then it comes by that. Raises CorruptRecord."""
+        writer = parse_extension(record.extension).writer
+        return writer is None or writer_of(writer) in self.offered
+
     def _is_held(self, origin: str, epoch: int, offset: int) -> bool:
         """Whether the node has written that itself, and on this disk."""
         receiver = self.offered.get((origin, epoch))
@@ -240,6 +247,11 @@ class FeedSource:
         return Piece(first, self.offset, filled, count, n, None)
 
 
+def _node(session: "Session") -> str:
+    """In the order of names, nothing depends on where an interpreter keeps an object."""
+    return session.peer.node_id if session.peer is not None else ""
+
+
 class HubFeeds:
     """hub: its name; table: what stands of keyed topics. Who follows which feed, and how far it has come."""
 
@@ -285,7 +297,8 @@ class HubFeeds:
     def heard(self, session: "Session") -> "list[Op]":
         """A frame of this session was taken: what the store has to note of how far its node has come."""
         ops: "list[Op]" = []
-        for source in self._sources.get(session, {}).values():
+        sources = self._sources.get(session, {})
+        for source in [sources[place] for place in sorted(sources)]:
             if source.acked != source.saved:
                 source.saved, source.parted = source.acked, -1
                 ops.append(FeedConfirmed(source.node, source.place[0], source.place[1], source.acked))
@@ -307,7 +320,7 @@ class HubFeeds:
             if head is not None:
                 head.next, lineage = self._store.load_head(place[0], place[1])
                 head.lineage[:] = lineage
-                for session in self._followers.get(place, {}):
+                for session in sorted(self._followers.get(place, {}), key=_node):
                     self._followers[place][session].failure = None
                     sessions.append(session)
         return sessions
@@ -320,4 +333,4 @@ class HubFeeds:
 
     def sessions(self) -> "list[Session]":
         """Those that follow a feed."""
-        return list(self._sources)
+        return sorted(self._sources, key=_node)

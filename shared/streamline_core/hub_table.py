@@ -114,6 +114,8 @@ class HubTable:
             return str(error)
         if version.dot != (stream.origin, stream.epoch, record.offset) and stream.origin != self._me:
             return "it is called %r, which is not where it is" % version  # who may say so could take another's word before it is spoken
+        if version.origin != stream.origin and self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
+            return "it is called %r, as a version of another key is" % version
         why = why_unsound(version, self._me, heads)
         if why is not None:
             return why
@@ -180,10 +182,22 @@ class HubTable:
         """The dot of a carried version that was here, as its stream's watermark says, and stands no longer; None of any other. Raises
         CorruptRecord."""
         version = version_of(record, "", 0)
+        if not version.origin:
+            raise CorruptRecord("a version without its writer")  # it would become one of our own
         state = self._store.load_stream(StreamId(version.origin, topic, partition, version.epoch))
         if state is None or state.next <= version.offset or self.stands(record, topic, partition):
             return None
         return version.dot
+
+    def _names_other_key(self, topic: str, partition: int, key: bytes, dot: "Dot") -> bool:
+        """Whether a version of another key stands, or is on its way to, under this name."""
+        row = self._store.load_version(topic, partition, dot)
+        if row is not None and row.key != key:
+            return True
+        for where in self._under_way:
+            if where[:2] == (topic, partition) and where[2] != key and any([v.dot == dot for v in self._under_way[where][0]]):
+                return True
+        return False
 
     def committed(self, op: "ChunkReceived") -> None:
         """The store has committed an op: what stands by it is there."""

@@ -73,6 +73,7 @@ class KeyedPartition:
         self._logs: "list[Log]" = []
         self._terms: "list[int]" = []
         self._readers: "list[LogReader]" = []
+        self._ends: "list[int]" = []  # of the logs when the fold began
         self._carrying: "Log | None" = None  # the log whose oldest segment is being carried over
         self._carried_to = 0  # where that is done in `others`
         self.fold()
@@ -89,6 +90,7 @@ class KeyedPartition:
         for log in logs:
             log.kept_from = max(0, log.kept_from)
         self._readers = [log.reader(log.first) for log in logs]
+        self._ends = [log.ends_at if log.sealed else log.written for log in logs]
         self._carrying = None
         self.table.clear()
         return True
@@ -99,6 +101,8 @@ class KeyedPartition:
         taken = 0
         # What others wrote comes last: it says what of our own stands no longer.
         for i in list(range(1, len(self._logs))) + [0]:
+            if i == 0 and not self._is_met(1):
+                continue
             while not bytes_max or taken < bytes_max:
                 piece = self._readers[i].read(self._buf, len(self._buf))
                 if piece is None:
@@ -117,6 +121,10 @@ class KeyedPartition:
                     at += header.length
                 taken += piece.bytes
         return bytes_max > 0 and taken >= bytes_max
+
+    def _is_met(self, first: int) -> bool:
+        """Whether all that the logs from number `first` on held when the fold began is in the table."""
+        return not any([self._readers[i].offset < self._ends[i] for i in range(first, len(self._logs))])
 
     def _take(self, number: int, record: "Record", at: int) -> None:
         if record.key is None:
@@ -205,7 +213,13 @@ class KeyedPartition:
 
     def remove(self, gone: "list[tuple[bytes, Dot]]") -> None:
         """Whoever knows better says that these versions were superseded, though nothing that is here says so. Raises StorageFull."""
-        rows = [[key, origin, epoch, offset] for key, (origin, epoch, offset) in gone if (origin, epoch, offset) in self.table.dots(key)]
+        rows: "list[list[object]]" = []
+        for key, dot in gone:
+            for version, _ in self.table.siblings(key):
+                if version.dot == dot:
+                    rows.append(list((key,) + dot))
+                    # What it had superseded may lie in a log that outlives its record, and must not stand again.
+                    rows += [[key, name[0], name[1], version.context[name] - 1] for name in sorted(version.context)]
         if rows:
             self.others.append_mark(cbor.encode((MARK_GONE, rows)))
 
@@ -214,7 +228,9 @@ class KeyedPartition:
             row = cbor.decode(note)
             if number == 0 and isinstance(row, list) and row[0] == MARK_GONE:
                 for key, dot in read_gone(row[1]):
-                    self.table.remove(key, dot)
+                    for other in self.table.dots(key):
+                        if other[:2] == dot[:2] and other[2] <= dot[2]:  # who wrote it had seen what he wrote before
+                            self.table.remove(key, other)
         except (ProtocolError, IndexError):
             self.unreadable += 1
 
@@ -293,6 +309,8 @@ class KeyedPartition:
                 log.state.acked = end  # nobody else is owed it
             log.evict_oldest()
             return True
+        if not self._is_met(0):
+            return False  # what seems to stand may be known, further on, to stand no longer
         for i in range(len(self._logs)):
             log = self._logs[i]
             dead = log.total_bytes - self.table.live_bytes.get(i, 0)

@@ -46,7 +46,7 @@ class KeyedFeed(Feed):
         """Before the hub has said where it is in our own logs we may be a restored disk, which does not know all that it has written: then
         we could not tell what others may have seen of it."""
         receiver = self.receiver
-        if receiver is None or receiver.session is None or self.keyed.own.forking:
+        if receiver is None or receiver.session is None or self.keyed.own.forking or self.blocked:
             return False
         return all([sender.wanted for sender in receiver.session.outlet.senders.values() if sender.log is self.keyed.own.current])
 

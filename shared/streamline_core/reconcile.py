@@ -159,7 +159,7 @@ class Reconciler:
         room = min(bytes_max, BATCH_BYTES_MAX) - HEADER_BYTES
         bodies: "list[bytes]" = []
         size = 0
-        for key in list(self._keys):
+        for key in sorted(self._keys):
             found = self._replica.bodies(key)
             more = sum([len(body) for body in found])
             if bodies and size + more > room:

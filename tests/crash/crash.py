@@ -4,9 +4,9 @@ littlefs.
 Usage: python tests/crash/crash.py [--workload NAME] [--storage memory|littlefs|flash|all] [--seed N] [--quick]
        python tests/crash/crash.py [--storage NAME] --replay WORKLOAD:K:FLAVOUR:SECOND:SEED
 
-Every call is cut in every flavour, and every call of every recovery; but for the node under MicroPython, where of the recovery it is every
-fifth, beginning somewhere that the seed and the first cut tell. --quick leaves out most second cuts and some first ones. Exit code 1 for
-a broken promise, 2 for bad usage.
+Every call is cut in every flavour, and every call of every recovery; but where that would take hours it is every so many of the recovery
+(see SWEEPS), beginning somewhere that the seed and the first cut tell. --quick leaves out most second cuts and some first ones. Exit code
+1 for a broken promise, 2 for bad usage.
 
 Rule: this only starts sweep.py, two at a time, under both interpreters, and adds up what they say.
 """
@@ -35,9 +35,15 @@ CPYTHON, MICROPYTHON = "cpython", "micropython"
 # share its calls. The long ones come first.
 SWEEPS = (
     ("littlefs", MICROPYTHON, "node", 4, 5),
+    ("memory", CPYTHON, "keyed", 2, 9),
+    ("flash", CPYTHON, "keyed", 2, 9),
+    ("littlefs", MICROPYTHON, "keyed", 4, 45),
     ("memory", CPYTHON, "node", 2, 1),
     ("flash", CPYTHON, "node", 2, 1),
     ("flash", MICROPYTHON, "node", 2, 5),
+    ("littlefs", MICROPYTHON, "rewind", 1, 5),
+    ("flash", CPYTHON, "rewind", 1, 1),
+    ("memory", CPYTHON, "rewind", 1, 1),
     ("littlefs", MICROPYTHON, "fork", 1, 1),
     ("littlefs", MICROPYTHON, "log", 1, 1),
     ("littlefs", MICROPYTHON, "slots", 1, 1),
@@ -50,8 +56,9 @@ SWEEPS = (
     ("memory", CPYTHON, "slots", 1, 1),
 )
 STORAGES = ("memory", "littlefs", "flash")
-WORKLOADS = ("slots", "log", "fork", "node")
-QUICK_STEPS = {"slots": (1, 1), "log": (3, 5), "fork": (5, 7), "node": (25, 9)}  # (every so many first cuts, every so many second ones)
+WORKLOADS = ("slots", "log", "fork", "node", "rewind", "keyed")
+# Every so many first cuts, every so many second ones.
+QUICK_STEPS = {"slots": (1, 1), "log": (3, 5), "fork": (5, 7), "node": (25, 9), "rewind": (7, 9), "keyed": (71, 41)}
 
 
 class Job(NamedTuple):

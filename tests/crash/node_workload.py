@@ -29,7 +29,7 @@ class PoweredEdge(Edge):
 
     def __init__(self, workload, world):
         self.workload = workload
-        super().__init__(world, "e1", dict(CONFIG, node_id="e1", data_dir="-"), workload.storage)
+        super().__init__(world, "e1", dict(workload.config, node_id="e1", data_dir="-"), workload.storage)
 
     def start(self):
         self.clock = self.workload.clock
@@ -49,6 +49,7 @@ class PoweredEdge(Edge):
 
 class NodeWorkload(Workload):
     name = "node"
+    config = CONFIG
 
     def __init__(self, seed):
         super().__init__(seed)

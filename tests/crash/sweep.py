@@ -60,6 +60,7 @@ class Sweep:
     def _cut_at(self, k, flavour, seconds_step):
         medium, workload = self.first_cut(k, flavour)
         saved = medium.save()
+        medium.load(saved, self._case_seed(k, flavour, 0))
         if not self._judge(k, flavour, 0, medium, workload.copy()):
             return
         second = 1 + (k + self.seed) % seconds_step

@@ -12,13 +12,15 @@ from workloads import WORKLOADS
 
 EVERY = 1
 # (workload, every so many first cuts, every so many second cuts)
-IN_MEMORY = (("slots", EVERY, EVERY), ("log", EVERY, EVERY), ("fork", EVERY, 9), ("node", 5, 7))
-ON_FLASH = (("log", 2, 2), ("fork", 4, 7), ("node", 23, 9))
+IN_MEMORY = (("slots", EVERY, EVERY), ("log", EVERY, EVERY), ("fork", EVERY, 9), ("node", 5, 7), ("rewind", 3, 7), ("keyed", 29, 29))
+ON_FLASH = (("log", 2, 2), ("fork", 4, 7), ("node", 23, 9), ("rewind", 9, 9), ("keyed", 61, 37))
 UNDER_MICROPYTHON = (
     ("littlefs", "slots", 2, EVERY),
     ("littlefs", "log", 4, 5),
     ("littlefs", "fork", 9, 7),
     ("littlefs", "node", 37, 11),
+    ("littlefs", "rewind", 37, 11),
+    ("littlefs", "keyed", 131, 41),
     ("flash", "log", 4, 5),
     ("flash", "fork", 9, 7),
     ("flash", "node", 37, 11),

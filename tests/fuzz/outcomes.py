@@ -13,6 +13,9 @@ from harness import MICROPYTHON, MemoryStorage
 from logs import STREAM, Bench
 from streamline_core import cbor, frames
 from streamline_core.batch import batches, parse_header, records
+from streamline_core.delta import lengthen
+from streamline_core.difference import apply
+from streamline_core.digest import DIGEST_BYTES, Level, differing, digests, hash_set, plan
 from streamline_core.errors import CorruptRecord, ProtocolError
 from streamline_core.extension import version_of
 from streamline_core.log_reader import LogReader
@@ -27,6 +30,8 @@ else:
     from streamline_host.codecs import DeflateCodec
 
 PIECES_MAX = 2000
+BYTES_MAX = 4096  # that a value or a frame may become
+BASE = b"0123456789abcdef" * 24
 
 
 def shown(value):
@@ -129,8 +134,44 @@ def of_extension(data):
     return shown((version.dot, version.side, version.hlc, version.trusted, context, version.demoted))
 
 
+def of_difference(data):
+    """A base of as many bytes as the first one says, and what need be no difference to it."""
+    at = 1 + data[0] if data else 0
+    return shown(apply(data[1:at], data[at:], BYTES_MAX))
+
+
+def of_lengthen(data):
+    """A byte that says which offsets have a base, and pieces."""
+    have = data[0] if data else 0
+    asked = []
+
+    def bases(key, writer, offset):
+        asked.append((key, writer, offset))
+        return BASE if have >> (offset & 7) & 1 else None
+
+    return shown((lengthen(data[1:], BYTES_MAX, bases), asked))
+
+
+def of_level(data):
+    """[bits, parents, their bits, keys, digests]: a level as a peer names it, digests and hashes that he sends, and what is asked next."""
+    row = cbor.decode(data)
+    if not isinstance(row, list) or len(row) != 5 or not isinstance(row[1], list):
+        return "no level"
+    if type(row[3]) is not int or not isinstance(row[4], bytes):
+        return "no keys"
+    level = Level(row[0], row[1], row[2])
+    mine = digests([(b"%d" % i, [("n", 1, i)]) for i in range(9)], level)
+    theirs = (row[4] + bytes(len(mine)))[: len(mine)]
+    found = differing(mine, theirs)
+    next_ = [(each.bits, each.parents, each.parents_bits) for each in plan(level, found[0], row[3])] if found[0] else []
+    return shown((level.count, mine, found, next_, sorted(hash_set(row[4][: len(row[4]) // DIGEST_BYTES * DIGEST_BYTES + (row[3] & 1)]))))
+
+
 OUTCOMES = {
     "extension": of_extension,
+    "difference": of_difference,
+    "lengthen": of_lengthen,
+    "level": of_level,
     "cbor": of_cbor,
     "frame": of_frame,
     "header": of_header,

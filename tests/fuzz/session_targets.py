@@ -136,11 +136,11 @@ def hub_seeds() -> list[bytes]:
 
 
 class LinkBench:
-    """A node with records to send, and a hub that is not to be trusted."""
+    """A node with records to send, and a hub that is not to be trusted. given: of the node's configuration."""
 
-    def __init__(self, has_clock: bool) -> None:
+    def __init__(self, has_clock: bool, **given: Any) -> None:
         self.world = World(5)
-        self.edge: Edge = self.world.edge(NODE)
+        self.edge: Edge = self.world.edge(NODE, **given)
         self.node = self.edge.node
         if not has_clock:
             self.edge.clock.wall = None
@@ -165,15 +165,15 @@ class LinkBench:
                 self.hello = found
         raise AssertionError("the node sends without end")
 
-    def welcome(self, fields: Fields) -> None:
-        """Answer the last HELLO; not all of the answer is sensible."""
+    def welcome(self, fields: Fields, *more: str) -> None:
+        """Answer the last HELLO; not all of the answer is sensible. more: codecs that the hub names."""
         if self.hello is None:
             return
         nonce, mine = self.hello.fields[3], b"hubnonce"
         frame_bytes, raw_bytes = (fields.unsigned(17), fields.unsigned()) if fields.below(4) == 3 else (4096, 65536)
         wall_ms = fields.unsigned() if fields.below(2) else None
         self.session = session_id(nonce, mine)
-        codecs = ["none"] * fields.below(3)
+        codecs = ["none"] * fields.below(3) + list(more)
         greeting = (1, "cloud", 1, mine, b"boot" * 2, codecs, frame_bytes, raw_bytes, [], "fuzz", nonce, wall_ms)
         self.node.receive(frames.encode(WELCOME, self.session, greeting))
 

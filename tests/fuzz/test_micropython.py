@@ -17,9 +17,13 @@ import pytest
 from fuzz import mutation, packing
 from fuzz.fields import Fields
 from fuzz.frame_making import frame_from
+from fuzz.keyed_targets import BYTES_MAX
 from fuzz.outcomes import OUTCOMES, outcome
+from fuzz.target import REFUSED, attempt
 from fuzz.targets import TARGETS
 from mpy import find_micropython
+from streamline_core import cbor_plain
+from streamline_core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INPUTS = 400  # of each decoder
@@ -51,6 +55,20 @@ def inflatable(rand: random.Random) -> bytes:
     return struct.pack("<H", max(0, count + rand.choice((0, 0, 0, 1, -1)))) + data
 
 
+def difference(fields: Fields) -> bytes:
+    """A base and a difference to it, as the outcome takes them."""
+    fields.pick(BYTES_MAX)
+    base = fields.blob()[:255]
+    return bytes([len(base)]) + base + fields.rest()
+
+
+def level(fields: Fields) -> bytes:
+    """What a peer says of a level, in CBOR."""
+    row = [fields.value(), fields.value(), fields.value(), fields.unsigned(31), fields.blob()]
+    encoded = attempt(UsageError, cbor_plain.encode, row)
+    return b"" if encoded is REFUSED else bytes(encoded)
+
+
 def inputs(rand: random.Random) -> Iterator[tuple[str, bytes]]:
     for _ in range(INPUTS):
         sealed = Fields(changed("sealedbatch", rand))
@@ -60,6 +78,9 @@ def inputs(rand: random.Random) -> Iterator[tuple[str, bytes]]:
             yield name, changed("batch" if name == "header" else name, rand)
         yield "cbor", changed("cbor", rand)
         yield "extension", changed("extension", rand)
+        yield "difference", difference(Fields(changed("difference", rand)))
+        yield "lengthen", changed("lengthen", rand)[1:2] + changed("lengthen", rand)[3:]
+        yield "level", level(Fields(changed("level", rand)))
         yield "frame", changed("frame", rand)
         yield "frame", frame_from(Fields(changed("shapedframe", rand)), b"8 bytes!")
         yield "record", changed("record", rand)[10:]

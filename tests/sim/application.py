@@ -12,6 +12,13 @@ ROOM_BYTES = 200  # of a batch, for what is beside a value
 PRODUCERS = 2  # with an id, per machine
 
 
+def shown(item):
+    """(offset, content) of a record; (offset, None, next offset, cause) of a gap."""
+    if hasattr(item, "cause"):
+        return item.first, None, item.next, item.cause
+    return item.offset, bytes(item.value).split(b"|")[0].decode()
+
+
 class _Wait:
     """Records accepted by one log in one term, in the order of their offsets: [(offset, content key)]."""
 
@@ -43,6 +50,10 @@ class Application:
         self._confirmed = {}  # folder: how far the cloud has confirmed a log, in this life of the machine
         self.refused = 0
         self.owed = {}  # content keys acknowledged on this machine's disk
+        self.taken = {}  # contents that this disk has taken, acknowledged or not; of versions at least
+        self._feeds = {}  # (topic, partition): a consumer of what the cloud sends
+        self.fed = {}  # (topic, partition): what it was shown, in all lives of the machine: see `shown`
+        self._fed_to = {}  # (topic, partition): where it goes on after a restart
 
     def write(self, kind, topic, count, size):
         """Write `count` records; the node may refuse some of them, in the documented ways."""
@@ -50,7 +61,9 @@ class Application:
         partitions = machine.config.topics[topic].partitions
         size = min(size, machine.config.log.batch_bytes - ROOM_BYTES)
         try:
-            if kind == "many":
+            if kind in ("put", "delete"):
+                self._change(topic, b"k%d" % count, kind == "delete", size)
+            elif kind == "many":
                 self._many(topic, count, size)
             elif kind == "producer":
                 self._produce(topic, count, size)
@@ -80,6 +93,29 @@ class Application:
         else:
             log, offset = node.produce(topic, value)
         return log, offset, content
+
+    def _change(self, topic, key, deleted, size):
+        """Write or delete a key, on top of what is shown of it."""
+        machine, keyed = self._machine, self._model.keyed
+        try:
+            shown = keyed.shown_by(machine, topic, key)
+        except OSError:
+            return  # who cannot read does not write
+        own = [content for content in self.taken if content in keyed.writes and keyed.writes[content].key == key]
+        content, value = keyed.fresh(machine, topic, key, deleted, size, shown, own)
+        self._model.tried(content)
+        try:
+            log, offset = machine.node.produce(topic, value, key, (("w", content.encode()),) if deleted else ())
+        except (QueueFull, StorageFull):
+            self._model.refused(content)
+            raise
+        except OSError:
+            self._model.refused(content)
+            if not machine.disk.unreadable:
+                raise
+            return
+        self.taken[content] = True
+        self._accepted(log, offset, content)
 
     def _many(self, topic, count, size):
         made = [self._model.fresh(self._machine, topic, size) for _ in range(count)]
@@ -140,6 +176,7 @@ class Application:
                 self._waits.remove(wait)
         self._settle_cloud()
         self._consume()
+        self.take_feeds()
         self._nothing_is_taken_back()
         for topic in sorted(self._producers):
             producer = self._producers[topic]
@@ -166,6 +203,30 @@ class Application:
                     self._fleet.violation("%s is shown at offset %d before it is durable" % (content, item.offset))
                 self._model.told(self._consumer.log.stream.key(), item.offset, content)
                 self._acknowledged(content)
+
+    def take_feeds(self):
+        """What the cloud sends is shown once and for good, and not before the cloud itself has committed it. Returns whether any came."""
+        machine, store, some = self._machine, self._fleet.cloud.store, False
+        for topic in sorted(self._fleet.plan.shared):
+            config = machine.config.topics.get(topic)
+            if config is None or config.kind == "keyed":
+                continue
+            for partition in range(config.partitions):
+                place = (topic, partition)
+                if place not in self._feeds:
+                    self._feeds[place] = machine.node.feed_consumer(topic, partition, self._fed_to.get(place, 0))
+                try:
+                    items = self._feeds[place].take()
+                except OSError:
+                    continue
+                for item in items:
+                    row = shown(item)
+                    if row[1] is not None and row[1] not in store.ever:
+                        self._fleet.violation("%s is fed %s, which the hub has not committed" % (machine.label, row[1]))
+                    self.fed.setdefault(place, []).append(row)
+                    some = True
+                self._fed_to[place] = self._feeds[place].offset
+        return some
 
     def _nothing_is_taken_back(self):
         for log in self._machine.node.logs():
@@ -205,6 +266,11 @@ class Application:
                 self._accepted(moved[0], moved[1], content)
         wait.rows = []
 
+    def begin_anew(self, owed):
+        """Another disk, which holds what is in `owed`: a program finds its own notes on it no more, and reads from the start."""
+        self.owed, self.taken = dict(owed), dict(owed)
+        self.fed, self._fed_to = {}, {}
+
     @property
     def waiting(self):
         return len(self._waits) > 0
@@ -214,6 +280,7 @@ class Application:
         self._waits = []
         self._cloud_waits = []
         self._consumer = None
+        self._feeds = {}
         self._confirmed = {}
 
     def unacknowledged(self):

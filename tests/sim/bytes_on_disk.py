@@ -38,25 +38,79 @@ class Found:
             return found
         at, offset = 0, self.base
         for _ in range(self.count):
-            flags = body[at]
-            skipped, at = _varint(body, at + 1)
-            _, at = _varint(body, at)
-            offset += skipped
-            if flags & 1:
-                n, at = _varint(body, at)
-                at += n
-            if flags & 4:
-                _, at = _varint(body, at)
-            if flags & 2:
-                headers, at = _varint(body, at)
-                for _ in range(2 * headers):
-                    n, at = _varint(body, at)
-                    at += n
-            n, at = _varint(body, at)
-            found.append((offset, _key(body[at : at + n])))
-            at += n
-            offset += 1
+            record = Record(body, at, offset)
+            found.append((record.offset, record.content))
+            at, offset = record.end, record.offset + 1
         return found
+
+    def versions(self):
+        """Its records as `Record`s, those of a general batch."""
+        found = []
+        if not self.flags & 5:
+            body = bytes(self._data[self.at + HEADER_BYTES : self.at + self.length])
+            at, offset = 0, self.base
+            for _ in range(self.count):
+                record = Record(body, at, offset)
+                found.append(record)
+                at, offset = record.end, record.offset + 1
+        return found
+
+
+class Record:
+    """A record of a general batch. A deletion has no value: its content key is its first header."""
+
+    def __init__(self, body, at, offset):
+        flags = body[at]
+        skipped, at = _varint(body, at + 1)
+        _, at = _varint(body, at)
+        self.offset = offset + skipped
+        self.key = header = None
+        self.extension = b""
+        if flags & 1:
+            self.key, at = _bytes(body, at)
+        if flags & 4:
+            _, at = _varint(body, at)
+        if flags & 2:
+            headers, at = _varint(body, at)
+            for _ in range(headers):
+                _, at = _bytes(body, at)
+                header, at = _bytes(body, at)
+        if flags & 16:
+            self.extension, at = _bytes(body, at)
+        value, self.end = _bytes(body, at)
+        self.value = None if flags & 8 else value
+        self.content = header.decode() if self.value is None else _key(value)
+
+
+class Extension:
+    """What a version carries. dot: (origin, epoch, offset) where it is in another log than its writer's, else None; seen: {(origin, epoch):
+    next offset}."""
+
+    def __init__(self, data):
+        kind, flags = data[0], data[1]
+        self.cloud, self.trusted, self.demoted = flags & 1 != 0, not flags & 2, flags & 4 != 0
+        self.dot, self.hlc, self.seen = None, 0, {}
+        at = 2
+        if kind == 2:
+            writer, at = _writer(data, at)
+            offset, at = _varint(data, at)
+            self.dot = writer + (offset,)
+            self.hlc = struct.unpack_from("<Q", data, at)[0]
+            at += 8
+        count, at = _varint(data, at)
+        for _ in range(count):
+            writer, at = _writer(data, at)
+            self.seen[writer], at = _varint(data, at)
+
+
+def _writer(data, at):
+    end = at + 1 + data[at]
+    return (bytes(data[at + 1 : end]).decode(), struct.unpack_from("<I", data, end)[0]), end + 4
+
+
+def _bytes(data, at):
+    n, at = _varint(data, at)
+    return data[at : at + n], at + n
 
 
 def _key(value):

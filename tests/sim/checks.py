@@ -4,6 +4,7 @@ Rule: no code of the core decides here what is right; its ledger and its logs ar
 and the record.
 """
 
+import keyed_checks
 from bytes_on_disk import batches_anywhere
 from model import stream_of
 from streamline_core.frames import NAMES
@@ -47,12 +48,12 @@ def why_not_drained(fleet):
             return machine.label + ": somebody waits for the disk"
         if machine.node.status()["state"] != "open":
             return "%s: link %s: %s" % (machine.label, machine.node.status()["state"], machine.node.status()["why"])
-    return ""
+    return keyed_checks.why_not_drained(fleet, _alive(fleet))
 
 
 def batches_owed(fleet):
-    """Batches on the disks that the hub does not have yet."""
-    n = 0
+    """Batches on the disks that the hub does not have yet, and records of feeds that nodes do not have."""
+    n = keyed_checks.owed(fleet, _alive(fleet))
     for machine in _alive(fleet):
         for name in machine.disk.files:
             key = stream_of(name)
@@ -94,6 +95,7 @@ def at_any_moment(fleet):
         if not 0 <= sum(state.lost.values()) <= state.next <= state.produced:
             fleet.violation("the hub says next %d, produced %d, lost %r of %r" % (state.next, state.produced, state.lost, key))
     limits(fleet)
+    keyed_checks.at_any_moment(fleet, _alive(fleet))
 
 
 def limits(fleet):
@@ -151,6 +153,7 @@ def everything(fleet):
     _order_holds(fleet)
     _disks_tell_the_same(fleet)
     _consumers_see_all(fleet)
+    keyed_checks.everything(fleet, _alive(fleet))
 
 
 def _ledgers_agree(fleet):
@@ -172,8 +175,13 @@ def _ledgers_agree(fleet):
             fleet.violation("%s says (produced, delivered, pending, lost) %r of %r, the hub %r" % (machine.label, mine, key, theirs))
     for key in sorted(store.states):
         state = store.states[key]
-        if key not in held and not state.closed:
+        if key not in held and not state.closed and not _is_written_by_the_hub(fleet, key):
             fleet.violation("nobody holds %r any more, and the hub has not closed it" % (key,))
+
+
+def _is_written_by_the_hub(fleet, key):
+    """Streams of the hub's own, and those that a node offers only to take part in a topic."""
+    return key[0] == fleet.cloud.name or fleet.plan.shared.get(key[1], {}).get("direction") == "cloud_to_edge"
 
 
 def _streams_are_tiled(fleet):
@@ -295,8 +303,10 @@ def _number(content):
 
 
 def _order_holds(fleet):
-    """Along a stream, what one writer wrote rises."""
+    """Along a stream, what one writer wrote rises; but where nodes bring back what a hub has lost."""
     for key in sorted(fleet.cloud.store.rows):
+        if fleet.cloud.store.brought and key[0] == fleet.cloud.name:
+            continue
         _rises(fleet, key, fleet.cloud.store.rows[key])
 
 
@@ -342,6 +352,9 @@ def _consumers_see_all(fleet):
     """A consumer that begins at 0 is shown each offset of the open epoch once: a record, or in a gap; but for control batches."""
     for machine in _alive(fleet):
         for topic in sorted(machine.config.topics):
+            of_the_hub = fleet.plan.shared.get(topic, {})
+            if of_the_hub.get("kind") == "keyed" or of_the_hub.get("direction") == "cloud_to_edge":
+                continue  # what stands is seen in tables, what the cloud sends in feeds
             for partition in range(machine.config.topics[topic].partitions):
                 _consumer_sees_all(fleet, machine, topic, partition)
 

@@ -4,13 +4,32 @@ Rule: one process at a time; while it is away, frames to it are lost. A new one 
 not know: which fault did it.
 """
 
+import binascii
+
 from clocks import SimClock, SimEntropy
 from plan import stream
 from store import SimStore
 from streamline_core.codec import NONE, Codecs
+from streamline_core.errors import QueueFull
 from streamline_core.hub import Hub, HubConfig
+from streamline_core.topic import TopicDefinition
 
 STATUS_MS = 20  # how long the retained status takes to reach the nodes
+MERGE_HASH = b"8 bytes."
+
+
+def definition_of(row):
+    """Of a topic in `Plan.shared`."""
+    strategy = row.get("strategy", "last_write_wins")
+    merge_hash = MERGE_HASH if strategy == "custom_merge" else b""
+    return TopicDefinition(row.get("kind", "log"), row["direction"], row["partitions"], strategy, merge_hash)
+
+
+def merge(key, one, two):
+    """The merge module of all sides: the values in the order in which they come; it fails for one of the keys, as a user's code may."""
+    if key == b"k0":
+        raise ValueError("no")
+    return two if one is None else one if two is None else one + b"&" + two
 
 
 class Cloud:
@@ -21,6 +40,10 @@ class Cloud:
         self._credit_bytes = options["credit_bytes"]
         self.store = SimStore(fleet, options["store_ms"])
         self._entropy = SimEntropy(stream(fleet.plan.seed, "hub"))
+        self._shared = fleet.plan.shared
+        self._defines = options.get("defines", False)
+        self.name = "cloud"
+        self.number = None
         self.hub = None
         self.online = False
         self.boot = ""
@@ -33,6 +56,8 @@ class Cloud:
         self.hub = Hub(HubConfig(credit_bytes=self._credit_bytes), self._clock, self._entropy, self.store, Codecs(NONE))
         self.hub.open()
         self.hub._me.frame_bytes_max = self._frame_bytes_max  # a hub with small buffers: no option of a real one makes it so
+        for topic in sorted(self._shared) if self._defines else ():
+            self.hub.define(topic, definition_of(self._shared[topic]))
         self.online = True
         self.boot = "".join(["%02x" % b for b in self.hub.boot])
         self._fleet.note("the hub starts")
@@ -55,6 +80,43 @@ class Cloud:
         self._fleet.note("the hub's store is rolled back")
         self.kill(300)
         self.store.restore(backup)
+
+    def write(self, kind, topic, count, size):
+        """What runs beside the hub writes to a topic that flows down."""
+        if self.hub is None or self.hub.streams.definition(topic) is None:
+            return
+        if kind in ("put", "delete"):
+            self._change(topic, b"k%d" % count, kind == "delete", size)
+        else:
+            for _ in range(count):
+                content, value = self._fleet.model.fresh(self, topic, size)
+                self._produce(topic, content, value, content.encode() if kind == "full" else None, ())
+        self.turn()
+
+    def _change(self, topic, key, deleted, size):
+        keyed = self._fleet.model.keyed
+        partition = binascii.crc32(key) % self._shared[topic]["partitions"]
+        shown = keyed.shown_by_hub(topic, partition, key)
+        content, value = keyed.fresh(self, topic, key, deleted, size, shown, [])
+        self._produce(topic, content, value, key, (("w", content.encode()),) if deleted else ())
+
+    def _produce(self, topic, content, value, key, headers):
+        model = self._fleet.model
+        model.tried(content)
+        try:
+            written = self.hub.produce(topic, value, key, headers)
+        except QueueFull:
+            model.refused(content)
+            return
+
+        def done(error):
+            if error is None:
+                if content not in self.store.ever:
+                    self._fleet.violation("%s was said to be committed, and is not" % content)
+                model.told(written.stream.key(), written.offset, content)
+                model.acknowledged(content)
+
+        written.done = done
 
     def _announce(self):
         for machine in self._fleet.machines:

@@ -98,8 +98,8 @@ def _backup(fleet, machine, ms, number):
 
 def _rollback(fleet, machine, ms, number):
     if fleet.backup is not None:
-        fleet.model.befell("rollback", None)
         backup, fleet.backup = fleet.backup, None
+        fleet.model.rolled_back(backup[6])
         fleet.cloud.roll_back(backup)
 
 
@@ -132,7 +132,8 @@ def _clone(fleet, machine, ms, number):
     image = machine.disk.image()
     twin = Machine(fleet, machine.index, len(fleet.machines), image)
     fleet.note("%s is a clone of %s" % (twin.label, machine.label))
-    twin.app.owed = dict(machine.app.owed)
+    twin.app.begin_anew(machine.app.owed)
+    twin.app.taken = dict(machine.app.taken)
     fleet.model.cloned(machine, image)
     fleet.machines.append(twin)
     fleet.at(fleet.now_ms + 50, twin.start)

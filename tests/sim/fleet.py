@@ -13,7 +13,7 @@ import faults
 from cloud import Cloud
 from machine import Machine
 from model import Model
-from plan import stream
+from plan import HUB, stream
 
 DRAIN_MS_MAX = 180000  # of working links, after which everything must have arrived
 SETTLE_MS = 20000  # for what was under way when the last thing arrived, and for what must be asked once more
@@ -151,7 +151,8 @@ class Fleet:
         self.now_ms = max(self.now_ms, end_ms)
 
     def _write(self, index, kind, topic, count, size):
-        self.machine_of(index, count).write(kind, topic, count, size)
+        writer = self.cloud if index == HUB else self.machine_of(index, count)
+        writer.write(kind, topic, count, size)
         checks.limits(self)
 
     def _fault(self, kind, index, duration_ms, number):

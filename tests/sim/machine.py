@@ -8,6 +8,7 @@ did it, or what is checked.
 from application import Application
 from carrier import Carrier
 from clocks import SimClock, SimEntropy
+from cloud import MERGE_HASH, merge
 from disk import PowerCut, SimDisk
 from plan import stream
 from streamline_core.codec import NONE, Codecs
@@ -40,6 +41,8 @@ class Machine:
         self.clock = None
         self.offset_ms, self._drift = fleet.plan.clocks[index]
         self._entropy = SimEntropy(stream(seed, "entropy %d" % number))
+        topics = self.config.topics
+        self._merges = {name: (merge, MERGE_HASH) for name in topics if topics[name].strategy == "custom_merge"}
         self.carrier = Carrier(fleet, self, stream(seed, "carrier %d" % number))
         self.app = Application(self)
         self.node = None
@@ -60,7 +63,7 @@ class Machine:
         self.boots += 1
         self._paced = []  # (ms, bytes) of each DATA frame of the last second
         self.clock = SimClock(self.fleet, self.offset_ms, self._drift)
-        node = Node(self.config, self.clock, self.disk, self._entropy, Codecs(NONE))
+        node = Node(self.config, self.clock, self.disk, self._entropy, Codecs(NONE), self._merges)
         try:
             node.open()
         except OSError:

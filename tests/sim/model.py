@@ -5,6 +5,7 @@ A record is known by its content. Must not know: how anything is stored or sent.
 """
 
 from bytes_on_disk import batches_anywhere
+from keyed_model import KeyedModel
 from streamline_core.lineage import ENTRIES_MAX
 
 
@@ -30,6 +31,7 @@ class Model:
         self.excused = {}  # content: why nobody can be asked for it
         self.maybe_twice = {}  # contents that a producer repeated to a disk that cannot know the first one
         self.happened = {}  # what befell: {(kind, node name): how often}
+        self.keyed = KeyedModel(fleet)
         self._counts = {}
 
     # The applications' side
@@ -37,7 +39,8 @@ class Model:
     def fresh(self, machine, topic, size):
         """(content, value) of a new record that is written once."""
         n = self._counts[machine.number] = self._counts.get(machine.number, 0) + 1
-        return self._new("m%d.%d" % (machine.number, n), machine, topic, size)
+        who = "h" if machine.number is None else "m%d" % machine.number
+        return self._new("%s.%d" % (who, n), machine, topic, size)
 
     def repeatable(self, machine, topic, producer, sequence, size):
         """(content, value) of a producer's record: the same each time."""
@@ -135,11 +138,19 @@ class Model:
         for content in machine.app.unacknowledged():
             self.maybe_twice[content] = True
         self._note_moved(machine, files)
-        machine.app.owed = dict(owed)
+        machine.app.begin_anew(owed)
         for other in self._fleet.machines:
             if other is not machine and not other.retired:
                 for content in other.app.owed:
                     self.excused.pop(content, None)
+
+    def rolled_back(self, backup_where):
+        """The hub's store is restored from a backup which has these contents. What the hub wrote after it, nobody can be asked for; nodes
+        may still hold it, and then it comes back."""
+        self.befell("rollback", None)
+        for content in self._fleet.cloud.store.where:
+            if content not in backup_where and self.written[content].name == self._fleet.cloud.name:
+                self.excused[content] = "the hub's store was rolled back"
 
     def cloned(self, machine, files):
         """A second machine starts with these files. What a fork still has to move is on both disks then, and each moves it to an epoch of
@@ -201,9 +212,9 @@ def _contents(files):
 
 
 def stream_of(name):
-    """(origin, topic, partition, epoch) of a segment's path, None for other files."""
+    """(origin, topic, partition, epoch) of a segment's path; None for other files, and for copies of what others wrote."""
     parts = name.split("/")
-    if len(parts) != 3 or not parts[2].endswith(".seg"):
+    if len(parts) != 3 or not parts[2].endswith(".seg") or parts[1][0] == "_":
         return None
     topic, _, partition = parts[0].rpartition("-")
     origin, _, epoch = parts[1].rpartition("-")

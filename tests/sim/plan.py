@@ -40,13 +40,24 @@ FAULTS = (
 
 
 RESTLESS = FAULTS + (("reboots", 60),)  # the machine starts again and again, far from any network, and writes a little each time
-WORLDS = {"small": (1, 20, 24, FAULTS), "large": (4, 300, 200, FAULTS), "restless": (1, 12, 30, RESTLESS)}
+# What does not befall keyed topics by default, and why; "keyed+backup+rollback" has these two all the same.
+KEYED_LEFT_OUT = {
+    "backup": "goes with rollback",
+    "rollback": "a version that only a node has comes back only where somebody notices that the hub's store is an older one",
+    "full": "a feed on a full disk that also tears: a gap is left where the hub still has all",
+    "rot": "a value that rots is found when it is read; and what rots of a version on its way up is a gap at the hub, yet still shown here",
+    "rot slot": "goes with rot",
+}
+KEYED = 3, 14, 70, tuple([row for row in FAULTS if row[0] not in KEYED_LEFT_OUT])
+HUB = -1  # in place of a machine: the hub writes
+WORLDS = {"small": (1, 20, 24, FAULTS), "large": (4, 300, 200, FAULTS), "restless": (1, 12, 30, RESTLESS), "keyed": KEYED}
 
 
 class Plan:
     """seed; world: one of WORLDS; machines: [config as a dict]; clocks: [(wall offset ms or None, drift in 1/1000)]; hub: options;
-    disks: [ms that a sync may take];
-    writes: [(ms, machine, kind, topic, records, bytes)]; faults: [(ms, kind, machine, duration ms, number)]."""
+    disks: [ms that a sync may take]; shared: definitions of the topics that flow down, by name, equal on all sides;
+    writes: [(ms, machine (HUB: the hub), kind, topic, records (of a keyed topic: which key), bytes)];
+    faults: [(ms, kind, machine, duration ms, number)]."""
 
     def __init__(self, seed, world):
         self.seed = seed
@@ -57,13 +68,14 @@ class Plan:
         self.writes = []
         self.faults = []
         self.hub = {}
+        self.shared = {}
         self.duration_ms = 0
 
     def copy(self):
         twin = Plan(self.seed, self.world)
         twin.machines, twin.clocks, twin.disks = list(self.machines), list(self.clocks), list(self.disks)
         twin.writes, twin.faults = list(self.writes), list(self.faults)
-        twin.hub, twin.duration_ms = self.hub, self.duration_ms
+        twin.hub, twin.shared, twin.duration_ms = self.hub, self.shared, self.duration_ms
         return twin
 
     def lines(self):
@@ -94,40 +106,45 @@ def stream(seed, name):
 
 def draw(seed, world="small"):
     """The plan of a seed. small: an edge and a hub, 20 faults; large: four edges and a hub, 300 faults; restless: an edge that starts
-    dozens of times."""
+    dozens of times; keyed: up to three edges that write the same keys as the hub, and read what it sends down. "keyed+wipe": with wipes."""
     plan = Plan(seed, world)
     random = stream(seed, "plan")
+    if world.split("+")[0] == "keyed":
+        import keyed_plan  # which draws with what is here
+
+        keyed_plan.fill(plan, random)
+        return plan
     machines, faults, writes, table = WORLDS[world]
     plan.duration_ms = 180000 if world == "large" else 20000 + 10000 * random.below(3)
-    plan.hub = _hub(random)
+    plan.hub = hub_options(random)
     for i in range(machines):
-        plan.machines.append(_config(random, i))
-        plan.disks.append(_pick(random, (0, 3, 10, 40)))
-        plan.clocks.append((_pick(random, (0, 0, 0, -3600000, 5000, None, None)), _pick(random, (0, 0, 0, 10, -10))))
+        plan.machines.append(config_of(random, i))
+        plan.disks.append(pick(random, (0, 3, 10, 40)))
+        plan.clocks.append((pick(random, (0, 0, 0, -3600000, 5000, None, None)), pick(random, (0, 0, 0, 10, -10))))
     for _ in range(writes):
         plan.writes.append(_write(random, plan))
     for _ in range(faults):
-        plan.faults.append(_fault(random, plan, table))
+        plan.faults.append(fault_of(random, plan, table))
     plan.writes.sort()
     plan.faults.sort()
     return plan
 
 
-def _pick(random, choices):
+def pick(random, choices):
     return choices[random.below(len(choices))]
 
 
-def _hub(random):
+def hub_options(random):
     return {
-        "credit_bytes": _pick(random, (8192, 65536, 64 << 20)),
-        "store_ms": _pick(random, (0, 5, 50)),
-        "frame_bytes_max": _pick(random, (65536, 65536, 65536, 700)),
+        "credit_bytes": pick(random, (8192, 65536, 64 << 20)),
+        "store_ms": pick(random, (0, 5, 50)),
+        "frame_bytes_max": pick(random, (65536, 65536, 65536, 700)),
     }
 
 
-def _config(random, i):
-    segment_bytes = _pick(random, (1024, 2048, 4096))
-    frame_bytes_max = _pick(random, (1024, 2048, 4096))
+def config_of(random, i):
+    segment_bytes = pick(random, (1024, 2048, 4096))
+    frame_bytes_max = pick(random, (1024, 2048, 4096))
     given = {
         "node_id": "n%d" % i,
         "data_dir": "-",
@@ -135,20 +152,20 @@ def _config(random, i):
         "sync_topics": [{"topic": "a"}, {"topic": "b", "partitions": 2}][: 1 + random.below(2)],
         "log": {
             "segment_bytes": segment_bytes,
-            "batch_bytes": min(segment_bytes, frame_bytes_max - 128, _pick(random, (512, 896))),
-            "commit_interval_ms": _pick(random, (0, 5, 20, 100)),
-            "producers_max": _pick(random, (4, 64)),
-            "buffer_bytes": _pick(random, (2048, 16 << 20)),
+            "batch_bytes": min(segment_bytes, frame_bytes_max - 128, pick(random, (512, 896))),
+            "commit_interval_ms": pick(random, (0, 5, 20, 100)),
+            "producers_max": pick(random, (4, 64)),
+            "buffer_bytes": pick(random, (2048, 16 << 20)),
         },
         "sync": {
-            "retry": {"initial_ms": 200, "max_ms": _pick(random, (1000, 5000))},
-            "interval_secs": _pick(random, (0, 0, 0, 2)),
-            "bandwidth_limit": _pick(random, (0, 0, 0, 8000)),
-            "max_queue_size": _pick(random, (0, 0, 0, 150)),
+            "retry": {"initial_ms": 200, "max_ms": pick(random, (1000, 5000))},
+            "interval_secs": pick(random, (0, 0, 0, 2)),
+            "bandwidth_limit": pick(random, (0, 0, 0, 8000)),
+            "max_queue_size": pick(random, (0, 0, 0, 150)),
         },
         "resources": {
-            "max_storage": _pick(random, (0, 0, 12 * segment_bytes, 24 * segment_bytes)),
-            "eviction_policy": _pick(random, ("oldest", "oldest", "reject")),
+            "max_storage": pick(random, (0, 0, 12 * segment_bytes, 24 * segment_bytes)),
+            "eviction_policy": pick(random, ("oldest", "oldest", "reject")),
         },
     }
     if random.below(3) == 0:
@@ -159,16 +176,16 @@ def _config(random, i):
 def _write(random, plan):
     machine = random.below(len(plan.machines))
     topics = [row["topic"] for row in plan.machines[machine]["sync_topics"]] + plan.machines[machine].get("local_topics", [])
-    kind = _pick(random, ("bare", "bare", "many", "full", "producer", "producer"))
-    at_ms, topic, records = random.below(plan.duration_ms), _pick(random, topics), 1 + random.below(24)
-    return at_ms, machine, kind, topic, records, _pick(random, (8, 30, 30, 120, 120, 650))
+    kind = pick(random, ("bare", "bare", "many", "full", "producer", "producer"))
+    at_ms, topic, records = random.below(plan.duration_ms), pick(random, topics), 1 + random.below(24)
+    return at_ms, machine, kind, topic, records, pick(random, (8, 30, 30, 120, 120, 650))
 
 
-def _fault(random, plan, table):
+def fault_of(random, plan, table):
     at, i = random.below(sum([row[1] for row in table])), 0
     while at >= table[i][1]:
         at -= table[i][1]
         i += 1
     kind = table[i][0]
-    duration_ms = _pick(random, (10, 100, 500, 2000, 6000))
+    duration_ms = pick(random, (10, 100, 500, 2000, 6000))
     return random.below(plan.duration_ms), kind, random.below(len(plan.machines)), duration_ms, random.below(1 << 16)

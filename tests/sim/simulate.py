@@ -1,6 +1,6 @@
 """`make sim`: many histories, each from its seed; a failing one is told, made small, and can be replayed exactly.
 
-Usage: python tests/sim/simulate.py [--seeds N] [--seed K] [--world small|large|restless|all] [--first K] [--jobs N] [--trace]
+Usage: python tests/sim/simulate.py [--seeds N] [--seed K] [--world small|large|restless|keyed|all] [--first K] [--jobs N] [--trace]
 
 Rule: exit code 0 if no promise was broken, 1 if one was, 2 for a call that makes no sense. A failure prints the seed, what was broken, the
 smallest plan that still breaks something, and the end of its trace. Runs on CPython only; the histories themselves do not.
@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / name) for name in ("shared", "tests/unit", "tests/sim")]
 
 from history import run  # noqa: E402
-from plan import WORLDS, draw  # noqa: E402
+from plan import KEYED_LEFT_OUT, WORLDS, draw  # noqa: E402
 from shrink import shrink  # noqa: E402
 
-EACH = {"small": 1, "large": 10, "restless": 5}  # of all seeds, one of so many lives in that world, too
+EACH = {"small": 1, "large": 10, "restless": 5, "keyed": 2}  # of all seeds, one of so many lives in that world, too
 TRACE_LINES = 60
 FAILURES_SHOWN = 3
 
@@ -78,7 +78,7 @@ def many(arguments):
     events = frames = 0
     with multiprocessing.Pool(arguments.jobs) as pool:
         for world, seed, its_events, its_frames, what in pool.imap_unordered(one, jobs, chunksize=4):
-            counts[world] += 1
+            counts[world] = counts.get(world, 0) + 1
             events += its_events
             frames += its_frames
             done = sum(counts.values())
@@ -91,7 +91,7 @@ def many(arguments):
     took = time.monotonic() - started
     for world, seed, _ in failures[:FAILURES_SHOWN]:
         explain(seed, world, progress)
-    what = ", ".join(["%d %s" % (counts[world], world) for world in EACH if counts[world]])
+    what = ", ".join(["%d %s" % (counts[world], world) for world in counts if counts[world]])
     print(
         "sim: %s histories from seed %d, %d events, %d frames, %d violations in %.1f s (%.1f histories/s, %d processes)"
         % (what, arguments.first, events, frames, len(failures), took, len(jobs) / took, arguments.jobs)
@@ -111,17 +111,24 @@ def replay(seed, world, trace):
     return 0 if what is None else 1
 
 
+def is_world(name):
+    base, *more = name.split("+")
+    return base in WORLDS and (not more or base == "keyed") and set(more) <= set(KEYED_LEFT_OUT)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=500, help="how many (500)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--seed", type=int, help="only this one, with its plan and trace if it fails")
-    parser.add_argument("--world", choices=(*WORLDS, "all"), default="all", help="all: small ones, and a few of the others")
+    parser.add_argument("--world", default="all", help="%s, or all: small ones, and a few of the others" % ", ".join(WORLDS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--trace", action="store_true", help="with --seed: the whole trace, failed or not")
     arguments = parser.parse_args()
     if arguments.seeds < 1 or arguments.jobs < 1 or arguments.first < 0:
         parser.error("--seeds and --jobs must be at least 1, --first at least 0")
+    if arguments.world != "all" and not is_world(arguments.world):
+        parser.error("--world is %s or all; keyed+KIND is the keyed one with a fault that is left out else" % ", ".join(WORLDS))
     if arguments.seed is not None:
         worlds = tuple(WORLDS) if arguments.world == "all" else (arguments.world,)
         return max([replay(arguments.seed, world, arguments.trace) for world in worlds])

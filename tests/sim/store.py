@@ -4,7 +4,7 @@ Rule: it believes nothing: an op that does not begin at its stream's watermark, 
 docs/FORMAT.md is a violation on the spot. It reads batches by itself, not by the core's reader. Must not know: sessions.
 """
 
-from bytes_on_disk import parse_batches
+from bytes_on_disk import Extension, parse_batches
 from feed_rows import FeedRows
 from streamline_core.store_ops import BatchQuarantined, ChunkReceived, GapReceived, NodeSeen, StreamChanged, TopicDefined
 
@@ -24,6 +24,7 @@ class SimStore(FeedRows):
         self.controls = {}  # {stream key: offsets of control batches}
         self.gaps = {}  # {stream key: [(first, next, cause)]}
         self.where = {}  # {content key: [(stream key, offset)]}
+        self.brought = {}  # {(topic, partition, dot): content key} of versions that a node has brought back, in a stream of the hub's own
         self.ever_next = {}  # {stream key: the highest watermark that was ever committed}
         self.ever = {}  # contents that were ever committed
         self.ever_lost = {}  # {stream key: [(first, next)]} of all gaps that ever were
@@ -80,12 +81,13 @@ class SimStore(FeedRows):
             {key: list(self.controls[key]) for key in self.controls},
             {key: list(self.gaps[key]) for key in self.gaps},
             {key: list(self.where[key]) for key in self.where},
+            dict(self.brought),
             self.copy(),
         )
 
     def restore(self, backup):
         self._under_way = []
-        self.topics, self.nodes, self.states, self.rows, self.controls, self.gaps, self.where, feeds = backup
+        self.topics, self.nodes, self.states, self.rows, self.controls, self.gaps, self.where, self.brought, feeds = backup
         self.term, self.heads, self.chunks, self.versions = feeds.term, feeds.heads, feeds.chunks, feeds.versions
         self.cursors, self.refused = feeds.cursors, feeds.refused
 
@@ -129,18 +131,41 @@ class SimStore(FeedRows):
         self._check(op.codec_id == 0 and len(op.data) == op.raw_bytes, "a chunk of other than the promised bytes")
         for batch in parse_batches(op.data):
             self._check(batch.base <= at < batch.next, "a chunk of %r goes from %d to %d" % (key, at, batch.base))
+            carried = self._carried(key, batch)
             for offset, content in batch.contents():
                 if offset >= op.first:
                     rows[offset] = content
                     self.ever[content] = True
-                    self.where.setdefault(content, []).append((key, offset))
-                    self._fleet.model.arrived(key, offset, content)
+                    if offset in carried:
+                        self.brought[key[1], key[2], carried[offset]] = content
+                    else:
+                        self.where.setdefault(content, []).append((key, offset))
+                        self._fleet.model.arrived(key, offset, content)
                     count += 1
             if batch.control:
                 self.controls.setdefault(key, []).append(batch.base)
             at = batch.next
         self._check(at == op.next and count == op.count, "a chunk of %r ends at %d with %d records, not as it says" % (key, at, count))
         self._fleet.note("hub: %s stored [%d, %d)" % (_short(key), op.first, op.next))
+
+    def _carried(self, key, batch):
+        """{offset: dot} of versions in a stream of the hub's own that others wrote."""
+        if key[0] != self._fleet.cloud.name:
+            return {}
+        dots = {record.offset: Extension(record.extension).dot for record in batch.versions() if record.extension}
+        return {offset: dots[offset] for offset in dots if dots[offset] is not None}
+
+    def content_at(self, dot, topic, partition, under_way):
+        """The content of a record that is committed, or in one of these ops on their way here; None where there is none."""
+        key = (dot[0], topic, partition, dot[1])
+        for op in under_way:
+            if isinstance(op, ChunkReceived) and op.stream.topic == topic and op.stream.partition == partition:
+                for batch in parse_batches(op.data):
+                    carried = self._carried(op.stream.key(), batch)
+                    for offset, content in batch.contents():
+                        if carried.get(offset, op.stream.key()[:1] + (op.stream.epoch, offset)) == dot:
+                            return content
+        return self.rows.get(key, {}).get(dot[2]) or self.brought.get((topic, partition, dot))
 
     def _check_at(self, op, key, had):
         good = op.first == had and op.next == op.state.next

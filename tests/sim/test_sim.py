@@ -16,9 +16,9 @@ from regressions import SEEDS
 from shrink import shrink
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HISTORIES = (("small", 300), ("large", 12), ("restless", 60))
+HISTORIES = (("small", 300), ("large", 12), ("restless", 60), ("keyed", 120))
 PARTS = 6  # so that they spread over processes
-IDENTICAL = (("small", 1, 13), ("large", 1, 2))
+IDENTICAL = (("small", 1, 13), ("large", 1, 2), ("keyed", 1, 5))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -62,6 +62,18 @@ def test_every_kind_of_fault_is_drawn() -> None:
     for world in WORLDS:
         drawn = {row[1] for seed in range(1, 90) for row in draw(seed, world).faults}
         assert drawn == {kind for kind, _ in WORLDS[world][3]}
+
+
+def test_the_writes_of_the_keyed_world_disagree_often_and_on_every_side() -> None:
+    """What never conflicts proves nothing."""
+    conflicts = deleted = stands = 0
+    for seed in range(1, 25):
+        keyed = run(draw(seed, "keyed"))[0]
+        nodes = [machine.node for machine in keyed.machines if machine.node is not None]
+        conflicts += sum([len(node.tables.conflicts("k")) for node in nodes])
+        deleted += sum([node.tables.status()[0]["deleted"] for node in nodes])
+        stands += sum([node.tables.status()[0]["keys"] for node in nodes])
+    assert conflicts > 24 and deleted > 24 and stands > 24, (conflicts, deleted, stands)
 
 
 def test_a_broken_promise_is_noticed_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:

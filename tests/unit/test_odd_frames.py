@@ -3,6 +3,9 @@
 import hashlib
 
 from streamline_core import cbor, frames
+from streamline_core.extension import pack_carried
+from streamline_core.version import Version
+from test_tables import at_rest, converged, hub_keys, value, world_of
 from world import World, produce
 
 
@@ -133,3 +136,31 @@ def test_a_welcome_that_answers_another_hello_opens_nothing():
         right = hashlib.sha256(b"streamline session" + ours + b"hubnonce").digest()[:8]
         edge.node.receive(frames.encode(frames.WELCOME, session or right, fields))
         assert edge.node.link.state == "hello" and "another HELLO" in edge.node.link.why_refused
+
+
+def test_one_name_for_versions_of_two_keys_is_refused_and_nobody_else_waits():
+    world = world_of()
+    one, two = world.edges["e0"], world.edges["e1"]
+    log = one.node.log("state")
+    for key in (b"k", b"other"):
+        carried = pack_carried(Version("e0", log.stream.epoch, 0, "edge", 1 << 56, True, {}, b""))
+        log.append_full(b"bad", key, (), None, 0, 0, False, carried)
+    two.node.produce("state", b"good", b"good")
+    at_rest(world)
+    assert world.hub.table.refused == len(world.store.refused) == 1 and b"other" not in hub_keys(world)
+    assert value(one, b"good") == b"good" and one.node.ledger()[0]["pending"] == 0
+
+
+def test_a_feed_is_offered_under_one_handle():
+    world = world_of(1)
+    edge = world.edges["e0"]
+    converged(world)
+    session = edge.node.link.session
+    definition = edge.node.log("state").definition
+    for number in range(100, 400):
+        row = (number, 0, 9, 0, "state", 0, "cloud", 0, definition, ((7, 0),), None, False)
+        edge.node.receive(frames.encode(frames.HAVE, session.id, (number, (row,))))
+    assert len(session.receivers) == 1 and len(session.reconcilers.by_handle) == 1
+    assert edge.node.link.counters["refused_frames"] == 300
+    edge.node.produce("state", b"good", b"k")
+    converged(world)
