@@ -13,6 +13,7 @@ from .extension import pack_carried, pack_writer, version_of, writer_of
 from .record import Record, encode_record, read_records
 from .store_ops import TombstoneDropped, VersionRefused, VersionStands
 from .stream import StreamId
+from .table import KEY_BYTES_MAX
 from .version import join, seen, why_unsound
 
 TYPE_CHECKING = False
@@ -106,16 +107,17 @@ class HubTable:
     def _join(self, op: "ChunkReceived", index: int, record: "Record", heads: "Context", wall_ms: "int | None") -> "str | None":
         """Returns why it is refused, or None."""
         stream = op.stream
-        if not record.key:
-            return "a record without a key on a keyed topic"
+        if not record.key or len(record.key) > KEY_BYTES_MAX:
+            return "a record with a key of %d bytes on a keyed topic" % len(record.key or b"")
         try:
             version = version_of(record, stream.origin, stream.epoch)
         except CorruptRecord as error:
             return str(error)
-        if version.dot != (stream.origin, stream.epoch, record.offset) and stream.origin != self._me:
-            return "it is called %r, which is not where it is" % version  # who may say so could take another's word before it is spoken
-        if version.origin != stream.origin and self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
-            return "it is called %r, as a version of another key is" % version
+        if version.dot != (stream.origin, stream.epoch, record.offset):  # carried, which only the hub does
+            if stream.origin != self._me or (version.origin, version.epoch) in heads:
+                return "it is called %r, which is not where it is" % version  # it could take a word before that is spoken
+            if self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
+                return "it is called %r, as a version of another key is" % version
         why = why_unsound(version, self._me, heads)
         if why is not None:
             return why

@@ -15,7 +15,7 @@ from .record import encode_record
 from .recovery import open_log
 from .segments import segment_name
 from .stream import StreamId
-from .table import Table
+from .table import KEY_BYTES_MAX, Table
 from .topic import LOCAL
 from .version import SIDES, seen
 
@@ -192,8 +192,8 @@ class KeyedPartition:
 
     def is_news(self, record: "Record", ext: "Extension") -> bool:
         """Whether a carried version, with this extension, would change what stands. Raises CorruptRecord."""
-        if record.key is None or ext.writer is None:
-            raise CorruptRecord("a version without a key, or without its writer")
+        if not record.key or len(record.key) > KEY_BYTES_MAX or ext.writer is None:
+            raise CorruptRecord("a version without a key that can be, or without its writer")
         return not self.table.knows(record.key, ext, ext.writer, ext.offset)
 
     def add_batch(self, header: "Header", batch: "Buffer") -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Place = tuple[int, int, int, int]
     Sibling = tuple[int, int, int, int, Place, int, int]  # writer, offset, flags, hlc, place, where it ends, where its context begins
 
+KEY_BYTES_MAX = 1024
 TOMBSTONE = 8  # beside the flags of an Extension
 CHANGES_MAX = 4096  # keys that have changed since the digest of all was last asked for; beyond, it is made anew
 WATCHED_MAX = 1024  # changed keys that wait for a watcher; beyond, it is told that anything may have changed

@@ -7,7 +7,7 @@ from .conflict import ConflictResolver
 from .errors import StorageFull, StreamlineError, UsageError
 from .keyed import KeyedPartition
 from .producers import UNKNOWN_OFFSET
-from .table import Watch
+from .table import KEY_BYTES_MAX, Watch
 from .topic import partition_of
 
 TYPE_CHECKING = False
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from .ports import Buffer
     from .topic import TopicDefinition
     from .version import Version
-
-KEY_BYTES_MAX = 1024
-
 
 class Tables:
     """topics: the partitions of each keyed topic."""

@@ -148,7 +148,13 @@ MUTATIONS = (
     Mutation(
         "what is not durable is read", "log_reader.py", "end = log.written if self.to_written else log.durable", "end = log.written", UNSEEN
     ),
-    Mutation("a consumer steps over a gap", "consumer.py", "return [Gap(piece.first, piece.next, piece.cause)]", "return []", SILENT),
+    Mutation(
+        "a consumer steps over a gap",
+        "consumer.py",
+        "return [Gap(piece.first, min(piece.next, self._until), piece.cause)]",
+        "return []",
+        SILENT,
+    ),
     Mutation(
         "a consumer begins the next epoch anew",
         "consumer.py",
@@ -172,8 +178,8 @@ MUTATIONS = (
     Mutation(
         "what is not durable is evicted",
         "log.py",
-        "if len(self.bases) > 1 else self.written) <= self.durable",
-        "if len(self.bases) > 1 else self.written) >= 0",
+        "return end <= self.durable and (self.kept_from",
+        "return end >= 0 and (self.kept_from",
         DURABLE,
     ),
     Mutation(
@@ -222,8 +228,8 @@ MUTATIONS = (
     Mutation(
         "a successor is not marked as provisional",
         "partition.py",
-        "self._create(log.state.ordinal + 1, True)",
-        "self._create(log.state.ordinal + 1)",
+        "self._create(log.state.ordinal + 1, True, max",
+        "self._create(log.state.ordinal + 1, False, max",
         TWICE,
     ),
     Mutation(
@@ -403,7 +409,13 @@ MUTATIONS = (
         "(-latest.get(writer, -1), writer)",
         AGREE,
     ),
-    Mutation("a clock that was not set wins", "version.py", "return self.trusted, self.hlc,", "return not self.trusted, self.hlc,", AGREE),
+    Mutation(
+        "a clock that was not set wins",
+        "version.py",
+        "return self.trusted and not self.demoted, self.hlc",
+        "return not self.trusted, self.hlc",
+        AGREE,
+    ),
     Mutation(
         "the first write is the last one",
         "conflict.py",
