@@ -154,7 +154,10 @@ class _Walk:
             if header.term == self._torn_term or log.state.gaps.at(header.base) is not None:
                 whole = False  # an earlier walk may have given it up, too, for a hole before it that has been evicted since
             self._term = header.term  # one opening wrote all of a segment, so what is missing before this batch, too
-            self._miss(offset, header.base if whole else header.next, header.term)
+            self._miss(offset, header.base, header.term)
+            if not whole or header.term == self._torn_term:  # torn just before it: nor was this ever reported durable
+                whole = False
+                self._miss(max(offset, header.base), header.next, header.term)
             offset = header.next
             log.clock.resume(header.hlc)
             if whole:

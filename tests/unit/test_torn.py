@@ -112,3 +112,21 @@ def test_a_last_segment_that_holds_nothing_readable_still_says_which_offsets_wer
         assert log.next == 9
         bench.write(log, [b"after"])
         assert read_all(bench.open()) == ([(9, b"after")], [(0, 9, "torn")])
+
+
+def test_a_whole_batch_behind_a_file_whose_beginning_never_came_to_the_disk_is_torn_too():
+    bench = Bench()
+    log = bench.open()
+    for i in range(3):
+        log.append(b"lost %d" % i)
+        log.cut()
+    log.append(b"whole", 7, 2)
+    log.commit()
+    name = bench.segments()[0]
+    content = bytes(bench.storage.files[name])
+    bench.storage.files[name] = bytearray(bytes(content.find(b"whole") - 66) + content[content.find(b"whole") - 66 :])
+    forget_state(bench)
+    log = bench.open()
+    assert log.producers.last(7) == -1 and read_all(log) == ([], [(0, 4, "torn")])
+    bench.write(log, [b"whole"], 7, 2)
+    assert read_all(log)[0] == [(4, b"whole")]
