@@ -1,7 +1,7 @@
 """What the hub sends down for one (topic, partition), as this node takes it: in the order of cloud offsets, each once, across restarts.
 
 Rule: nothing is confirmed before it is durable here; the hub alone says that what this node holds is not what it has, and from where.
-Knows nothing of frames; what happens to a batch is for the two kinds of feed below to say.
+Knows nothing of frames; what happens to a batch is for the two kinds to say (log_feed.py, keyed_feed.py).
 """
 
 from .batch import OFFSET_MAX
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 BLOCKED_MS = 500
 FEED = "_feed"  # who wrote what a feed brought, as its folder says: no node can be called that
-SAVE_INTERVAL_MS = 5000
-_VERSION = 1
 
 
 class FeedReceiver(StreamReceiver):

@@ -1,4 +1,4 @@
-"""The hub: one receiving side for a whole fleet, over one store.
+"""The hub: the other side of a whole fleet, over one store: it takes what nodes write, and sends what flows down.
 
 Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is
 switched at the first frame that bears the new id, not at HELLO, so that nobody can end a session by repeating an old

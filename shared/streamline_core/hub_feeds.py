@@ -193,12 +193,12 @@ class FeedSource:
         receiver = self.offered.get((origin, epoch))
         return receiver is not None and receiver.is_held(offset)
 
-    def _piece(self, buf: "bytearray | memoryview", next_: int, bodies: "Sequence[bytes]", flags: int = 0) -> Piece:
+    def _piece(self, buf: "bytearray | memoryview", next_: int, bodies: "Sequence[bytes]") -> Piece:
         """One batch of these records from `offset` up to `next_`."""
         base, body = self.offset, b"".join(bodies)
         head = bytearray(HEADER_BYTES)
         term = term_at(self._head.lineage, next_ - 1)
-        pack_header(head, flags, len(bodies), next_ - base, base, 0, term, 0, 0, 0, len(body), binascii.crc32(body))
+        pack_header(head, 0, len(bodies), next_ - base, base, 0, term, 0, 0, 0, len(body), binascii.crc32(body))
         size = HEADER_BYTES + len(body)
         buf[:HEADER_BYTES] = head
         buf[HEADER_BYTES:size] = body

@@ -16,7 +16,7 @@ from .recovery import open_log
 from .segments import segment_name
 from .stream import StreamId
 from .table import KEY_BYTES_MAX, Table
-from .topic import LOCAL
+from .topic import KEYED, LOCAL
 from .version import SIDES, seen
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ OTHERS = "_others"  # no node can be called that
 MARK_GONE = 2  # control batch [2, [[key, origin, epoch, offset], …]]: versions that stand no longer
 FOLD_BYTES_MAX = 1 << 20  # in one turn
 OVERHEAD_BYTES = 16  # of a stored record beside key, value and extension, about
-DEAD_BYTES_MIN = 4  # segments of what no longer stands are not worth carrying the rest over
+DEAD_SEGMENTS_MIN = 4  # of what no longer stands: less is not worth carrying the rest over
 
 
 class KeyedPartition:
@@ -69,7 +69,7 @@ class KeyedPartition:
         self._buf = buf
         stream = StreamId(OTHERS, own.topic, own.number, 0)
         self.others = open_log(stream, storage, limits, clock, entropy)
-        self.others.definition = (1, LOCAL)
+        self.others.definition = (KEYED, LOCAL)
         self._logs: "list[Log]" = []
         self._terms: "list[int]" = []
         self._readers: "list[LogReader]" = []
@@ -314,7 +314,7 @@ class KeyedPartition:
         for i in range(len(self._logs)):
             log = self._logs[i]
             dead = log.total_bytes - self.table.live_bytes.get(i, 0)
-            if len(log.bases) > 1 and dead > max(self.table.live_bytes.get(i, 0), DEAD_BYTES_MIN * log.limits.segment_bytes):
+            if len(log.bases) > 1 and dead > max(self.table.live_bytes.get(i, 0), DEAD_SEGMENTS_MIN * log.limits.segment_bytes):
                 end = log.bases[1]
                 if end <= log.durable and end <= self._readers[i].offset and (log.local or end <= log.state.acked):
                     self._carry(i, log, end)
