@@ -30,8 +30,13 @@ class Loop:
     def __init__(self, config, source=None, lines=None, status=False):
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
+        merges = None
+        if any([topic.merge for topic in config.topics.values()]):
+            from .merges import load_merges  # where no topic merges, no board pays for it
+
+            merges = load_merges(config)
         self.storage = FileStorage(config.data_dir)
-        self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs())
+        self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges)
         self.node.open()
         self.refused = 0
         self.heap_peak_bytes = 0  # garbage included

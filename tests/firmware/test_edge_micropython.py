@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mpy
-from board_process import Board, serve, stored, until
+from board_process import ROOT, Board, serve, stored, until
 from mosquitto import Mosquitto
 from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
@@ -146,3 +147,33 @@ def test_what_is_wrong_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
         board.config.write_text(content)
         result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
         assert result.returncode == 2 and words in result.stderr, result
+
+
+def keyed_heap(command: list[str]) -> list[str]:
+    """Keyed topics load what a heap of 256 KB does not bear on a 64-bit machine."""
+    assert "heapsize=256k" in command
+    return [word if word != "heapsize=256k" else "heapsize=512k" for word in command]
+
+
+def merging(module: str) -> dict[str, object]:
+    return {"sync_topics": ["logs"], "local_topics": [{"topic": "lines", "kind": "keyed", "strategy": "custom_merge", "merge": module}]}
+
+
+def test_a_merge_module_is_loaded_or_refused_by_name(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    (tmp_path / "no_merge.py").write_text("x = 1\n")
+    python = "python:%s/" % tmp_path
+    for module, words in ((python + "no_merge.py", "no function merge"), (python + "none.py", "none.py"), ("wasm:m.wasm", "WebAssembly")):
+        board = Board(tmp_path, mosquitto.port, **merging(module))
+        command = keyed_heap(board.command())
+        result = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        assert result.returncode == 2 and words in result.stderr and "topic lines" in result.stderr, result
+    board = Board(tmp_path, mosquitto.port, **merging("python:%s" % (ROOT / "docs/examples/merge/union_of_lines.py")))
+    command = keyed_heap(board.command("--status"))
+    with board.log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | {"MICROPYPATH": board.path})
+    try:
+        until(lambda: board.status())
+        assert board.status()["tables"][0]["strategy"] == "custom_merge"
+    finally:
+        process.kill()
+        process.wait()
