@@ -73,6 +73,7 @@ class FeedSource:
 
     first = 0
     sealed = forking = False
+    settled = True
 
     def __init__(
         self,

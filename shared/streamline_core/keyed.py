@@ -1,7 +1,8 @@
 """One partition of a keyed topic on this node: its own log, the log of what others wrote, and the table that is folded from both.
 
-Rule: a version is in the table once it is durable here, and until it is superseded it stays readable: what stands in the oldest segments
-is carried over before those go. A lost index costs nothing but reading. Knows nothing of sessions, or of who else holds the topic.
+Rule: a version is in the table once it is durable here, or was found at the start, and until it is superseded it stays readable: what
+stands in the oldest segments is carried over before those go. A lost index costs nothing but reading. Knows nothing of sessions, or of who
+else holds the topic.
 """
 
 from . import cbor
@@ -90,6 +91,8 @@ class KeyedPartition:
         for log in logs:
             log.kept_from = max(0, log.kept_from)
         self._readers = [log.reader(log.first) for log in logs]
+        for reader in self._readers:
+            reader.to_found = True
         self._ends = [log.ends_at if log.sealed else log.written for log in logs]
         self._carrying = None
         self.table.clear()
@@ -153,6 +156,8 @@ class KeyedPartition:
         self.fold()
         if self.own.current.next != self._readers[1 + self.own.logs().index(self.own.current)].offset:
             return False
+        if not all([log.settled for log in self._logs]):
+            return False  # what is shown may still be lost
         found = self.table.siblings(key)
         if len(found) != 1 or found[0][0].value is None or not 0 <= self._clock.now_ms() - (found[0][0].hlc >> 16) < max_age_ms:
             return False

@@ -120,6 +120,18 @@ class Log:
         return self.ends_at >= 0
 
     @property
+    def settled(self) -> bool:
+        """Whether all that the last opening found is durable: before that, `durable` may say less than was ever told of this log."""
+        return self.failure is None and self._mark.offset >= self.opened_at
+
+    @property
+    def found(self) -> int:
+        """Below it is what is durable, and what the last opening found and is about to make so: who was shown that before must not miss it
+        now."""
+        end = max(self.durable, self.opened_at)
+        return min(end, self.ends_at) if self.sealed else end
+
+    @property
     def forking(self) -> bool:
         """It ends, and its seal waits until its successor is durable."""
         return self.state.sealed_at < self.ends_at

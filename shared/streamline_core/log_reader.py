@@ -31,12 +31,13 @@ class Piece:
 
 
 class LogReader:
-    """offset: the next to read. `to_written`: read on to what is not yet durable (only a fork may)."""
+    """offset: the next to read. to_found: read on to `log.found` (what stays here may). to_written: read on to what is not yet durable
+    (only a fork may)."""
 
     def __init__(self, log: "Log", offset: int) -> None:
         self._log = log
         self.offset = offset
-        self.to_written = False
+        self.to_found = self.to_written = False
         self._base = -1  # of the segment that `_at` is a byte of; -1: not looked up yet
         self._at = 0
 
@@ -45,10 +46,10 @@ class LogReader:
         self._base = -1
 
     def read(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
-        """The next piece: as many whole batches as fit `bytes_max` (at least one) and the buffer; None at the end of what is durable.
+        """The next piece: as many whole batches as fit `bytes_max` (at least one) and the buffer; None at the end of what may be read.
         Raises OSError."""
         log = self._log
-        end = log.written if self.to_written else log.durable
+        end = log.written if self.to_written else log.found if self.to_found else log.durable
         while self.offset < end:
             gap = log.gap_at(self.offset)
             if gap is not None:

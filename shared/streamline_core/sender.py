@@ -60,7 +60,7 @@ class StreamSender:
     @property
     def pending(self) -> bool:
         """Something that the receiver has not confirmed, be it only in this session: a restored one may know less than it did."""
-        return self.refused is None and (not self.wanted or self.log.owed_to > self.log.state.acked)
+        return self.refused is None and self.log.settled and (not self.wanted or self.log.owed_to > self.log.state.acked)
 
     @property
     def ready(self) -> bool:

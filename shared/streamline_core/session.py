@@ -350,7 +350,9 @@ class Session:
             if frame is not None:
                 return frame
         if self._have_rows:
-            return self._have_frame()
+            frame = self._have_frame()
+            if frame is not None:
+                return frame
         compared = self.reconcilers
         frame = compared.next_state(self.id) if compared is not None else None
         if frame is not None or not data_allowed:
@@ -376,12 +378,17 @@ class Session:
         self._want_number += 1
         return frames.encode(WANT, self.id, (self._want_number, self._have_echo, rows))
 
-    def _have_frame(self) -> bytes:
-        """A HAVE with as many rows as fit; the rest follows in another one."""
+    def _have_frame(self) -> "bytes | None":
+        """A HAVE with as many rows as fit; the rest follows in another one. A log that was just opened waits until it is settled: one that
+        seems to end before what was told of it is taken for a lost tail, and what it holds is sent to it as if it were new."""
         rows: "list[Any]" = []
+        due = [sender for sender in self._have_rows if sender.log.settled]
+        if not due:
+            return None
         number, size = self._next_have(), 0
-        while self._have_rows and (not rows or size < self.outlet.frame_bytes_max // 2):
-            sender = self._have_rows.pop(0)
+        while due and (not rows or size < self.outlet.frame_bytes_max // 2):
+            sender = due.pop(0)
+            self._have_rows.remove(sender)
             sender.offered()
             row = have_row(sender)
             rows.append(row)
@@ -412,7 +419,8 @@ class Session:
                 self.state = CLOSED
                 self.owner.ended(self, "silent", "%d HAVE were not answered" % self._unanswered, 0)
                 return -1
-            self._have_rows = [sender for sender in self.outlet.senders.values() if sender.pending]
+            waiting = self._have_rows
+            self._have_rows = [sender for sender in self.outlet.senders.values() if sender.pending or sender in waiting]
             self._unanswered += 1
             most = HAVE_INTERVAL_MS_MAX if self.me.role != HUB else HUB_HAVE_INTERVAL_MS_MAX
             self._have_interval_ms = min(self._have_interval_ms * 2, most)

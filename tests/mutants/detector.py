@@ -24,7 +24,7 @@ NOT_OF_THE_CORE = "tests/unit/test_flash_power_cuts.py"
 CRASH_SEED = 1
 # (workload, every so many first cuts, every so many second cuts): in memory, what a few seconds are enough for
 CRASH_STEPS = (("slots", 1, 1), ("log", 1, 2), ("fork", 1, 4), ("node", 5, 7))
-SHARES = {"small": 1, "restless": 5, "large": 30}  # of all seeds, one of so many lives in that world
+SHARES = {"small": 1, "keyed": 3, "restless": 5, "large": 30}  # of all seeds, one of so many lives in that world
 
 
 def say(word: str, text: str) -> NoReturn:

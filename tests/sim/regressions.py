@@ -44,4 +44,5 @@ SEEDS = (
     ("large", 12, "streams with nothing to send held all credit: others starved for minutes"),
     ("large", 18, "a fork whose new epoch was torn by a full disk was sealed all the same"),
     ("large", 50, "a gap across two openings made the node fork though nothing had parted"),
+    ("keyed", 2652, "after a restart on a slow disk a table showed less than before: who wrote then had not seen what he had been shown"),
 )

@@ -1,39 +1,8 @@
 """Versions: whoever has heard the same holds the same, and only what was seen is superseded."""
 
 from harness import Random
+from key_writers import KeyWriters
 from streamline_core.version import WRITERS_MAX, Version, join, seen, supersedes, why_unsound
-
-
-class Fleet:
-    """Replicas of one key that write on top of what they hold, and hear of each other now and then."""
-
-    def __init__(self, random, replicas):
-        self.random = random
-        self.held = [[] for _ in range(replicas)]
-        self.next = [0] * replicas
-        self.written = []
-
-    def write(self, i):
-        context = seen(self.held[i])
-        self.next[i] += 1 + self.random.below(3)  # other keys take offsets, too
-        side = "cloud" if i == 0 else "edge"
-        stamp = self.random.below(50)  # clocks say anything
-        value = b"%d" % len(self.written) if self.random.below(4) else None
-        version = Version("n%d" % i, 1, self.next[i] - 1, side, stamp, self.random.below(2) == 1, context, value)
-        self.written.append((version, list(self.held[i])))
-        self.held[i] = join(self.held[i], [version])
-        return version
-
-    def hear(self, i, j):
-        self.held[i] = join(self.held[i], self.held[j])
-
-    def run(self, steps):
-        n = len(self.held)
-        for _ in range(steps):
-            if self.random.below(2):
-                self.write(self.random.below(n))
-            else:
-                self.hear(self.random.below(n), self.random.below(n))
 
 
 def dots(versions):
@@ -43,7 +12,7 @@ def dots(versions):
 def test_joining_is_commutative_associative_and_idempotent():
     random = Random()
     for _ in range(60):
-        fleet = Fleet(random, 4)
+        fleet = KeyWriters(random, 4)
         fleet.run(30)
         a, b, c = fleet.held[:3]
         assert dots(join(a, b)) == dots(join(b, a))
@@ -54,7 +23,7 @@ def test_joining_is_commutative_associative_and_idempotent():
 def test_replicas_that_have_heard_all_hold_the_same_in_whatever_order_they_heard():
     random = Random()
     for _ in range(40):
-        fleet = Fleet(random, 5)
+        fleet = KeyWriters(random, 5)
         fleet.run(40)
         expected = join(*fleet.held)
         for _ in range(5):
@@ -68,7 +37,7 @@ def test_replicas_that_have_heard_all_hold_the_same_in_whatever_order_they_heard
 def test_a_write_supersedes_what_it_was_made_on_and_nothing_else():
     random = Random()
     for _ in range(40):
-        fleet = Fleet(random, 4)
+        fleet = KeyWriters(random, 4)
         fleet.run(30)
         ancestors = {}
         for version, held in fleet.written:  # an independent account: what was seen, and what that had seen
@@ -85,7 +54,7 @@ def test_a_write_supersedes_what_it_was_made_on_and_nothing_else():
 
 def test_more_writers_than_a_context_holds_show_more_and_lose_nothing():
     random = Random()
-    fleet = Fleet(random, WRITERS_MAX + 6)
+    fleet = KeyWriters(random, WRITERS_MAX + 6)
     for _ in range(6):
         fleet.run(60)
         assert all([len(version.context) <= WRITERS_MAX for version, _ in fleet.written])
