@@ -30,11 +30,12 @@ demo-conflict: $(READY)  ## two edges and the cloud write the same keys while cu
 test: $(READY)  ## all tests; ARGS="-k log -x" goes to pytest
 	@$(PY) -m pytest -q -n 2 $(ARGS)
 
-check: $(READY)  ## ruff, mypy, the import rules
+check: $(READY)  ## ruff, mypy, the import rules, whether each mutation fits
 	@failed=0; \
 	$(PY) -m ruff check --quiet . || failed=1; \
 	$(PY) -m mypy --no-error-summary || failed=1; \
 	$(PY) tools/imports.py || failed=1; \
+	$(PY) tests/mutants/mutants.py --check || failed=1; \
 	exit $$failed
 
 bench: $(READY)  ## how fast it is; ARGS go to tools/bench.py

@@ -46,6 +46,7 @@ class FeedReceiver(StreamReceiver):
             self.feed.rewind(held[0])
         elif sent > self.ahead.next:
             self._lost_something()
+        self._senders_end = max(self._senders_end, next_)
         self.ahead.produced = max(next_, self.ahead.next)
 
     def on_data(
@@ -82,10 +83,9 @@ class FeedReceiver(StreamReceiver):
 
     def take_back(self, state: StreamState, under_way_bytes: int) -> None:
         """What lies above `state` was not taken, or is void: it is asked for again. under_way_bytes: what is not durable below."""
-        produced = self.ahead.produced
         self.under_way_bytes = under_way_bytes
         self.ahead = state.copy()
-        self.ahead.produced = max(produced, state.next)
+        self.ahead.produced = max(self._senders_end, state.next)  # what is void was never the sender's
         self._lost_something()
 
     def stand_at(self, state: StreamState) -> None:

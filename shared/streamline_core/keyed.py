@@ -225,8 +225,21 @@ class KeyedPartition:
                     rows.append(list((key,) + dot))
                     # What it had superseded may lie in a log that outlives its record, and must not stand again.
                     rows += [[key, name[0], name[1], version.context[name] - 1] for name in sorted(version.context)]
-        if rows:
-            self.others.append_mark(cbor.encode((MARK_GONE, rows)))
+        self._mark_gone(rows)
+
+    def _mark_gone(self, rows: "list[list[object]]") -> None:
+        """Note that versions ([key, origin, epoch, offset]) stand no longer, in as many batches as that takes."""
+        part: "list[list[object]]" = []
+        room, size = self._limits.batch_bytes - HEADER_BYTES - 8, 0
+        for row in rows:
+            takes = len(row[0]) + len(row[1]) + 24  # type: ignore[arg-type]
+            if part and size + takes > room:
+                self.others.append_mark(cbor.encode((MARK_GONE, part)))
+                part, size = [], 0
+            part.append(row)
+            size += takes
+        if part:
+            self.others.append_mark(cbor.encode((MARK_GONE, part)))
 
     def _take_mark(self, note: bytes, number: int) -> None:
         try:
@@ -335,9 +348,7 @@ class KeyedPartition:
                 break
             for header, batch in batches(bytes(memoryview(self._buf)[: piece.bytes])):
                 if header.control:
-                    rows = self._still_needed(bytes(batch[HEADER_BYTES:])) if number == 0 else []
-                    if rows:
-                        self.others.append_mark(cbor.encode((MARK_GONE, rows)))
+                    self._mark_gone(self._still_needed(bytes(batch[HEADER_BYTES:])) if number == 0 else [])
                 elif understood(header):
                     for record in records(header, batch):
                         place = (number, record.offset, piece.at, 0)

@@ -253,7 +253,9 @@ class Log:
         return first
 
     def append_mark(self, note: bytes) -> int:
-        """Append a control batch; returns its offset."""
+        """Append a control batch; returns its offset. Raises StorageFull, UsageError (too large: nobody could read it)."""
+        if HEADER_BYTES + len(note) > self.limits.batch_bytes:
+            raise self._too_large(len(note))
         self.cut()
         head, body = control_batch(note, self.written, self.term, self.clock, self._behind)
         self._write(head, body, 1)

@@ -45,7 +45,7 @@ class StreamReceiver:
         self.have_number = 0  # of the last HAVE of this session
         self._parted = False  # this session's sender holds another log under the same name: nothing of it is taken
         self._behind = False  # it holds less than was offered before
-        self._senders_end = 0
+        self._senders_end = 0  # up to here this session's sender holds something: it has said so, or sent it
         self._offered_before = 0  # the end of what was offered before this session
         self._common_end = OFFSET_MAX  # up to here this session's sender holds what was offered before it
         self.window = Window(pool)
@@ -60,6 +60,7 @@ class StreamReceiver:
         self.handle = handle
         self.have_number = 0
         self._parted = self._behind = False
+        self._senders_end = 0
         self._offered_before = self.ahead.produced
         self._common_end = OFFSET_MAX
 
@@ -72,9 +73,10 @@ class StreamReceiver:
         if sent > ahead.next:
             self._lost_something()
         self._parted = self._contradicts(next_, lineage, sealed)
-        self._senders_end = next_
-        self._compare(next_, lineage)
-        self._behind = next_ < ahead.produced or self._common_end < OFFSET_MAX
+        # One that was overtaken by what was sent after it says less than is known.
+        self._senders_end = next_ if sealed else max(self._senders_end, next_)
+        self._compare(self._senders_end, lineage)
+        self._behind = self._senders_end < ahead.produced or self._common_end < OFFSET_MAX
         if self._behind and not self._parted and not sealed and ahead.closed and next_ > ahead.next:
             # Another device under this name has ended the epoch: what this one still holds of it is taken all the same.
             ahead.closed = False
@@ -175,6 +177,7 @@ class StreamReceiver:
             if not self._continues(header.base, header.term) or header.next > self._common_end:
                 broken = "a DATA frame holds other content at offset %d than was offered before" % header.base
                 break
+            self._senders_end = max(self._senders_end, header.next)
             if header.next <= ahead.next:
                 if start != at:
                     broken = "a DATA frame goes back from offset %d to %d" % (ahead.next, header.base)
@@ -278,6 +281,7 @@ class StreamReceiver:
         if first > self.ahead.next or next_ > self._common_end or self._parted or not self._continues(next_ - 1, term):
             self._lost_something()
             return None
+        self._senders_end = max(self._senders_end, next_)
         if next_ <= self.ahead.next:
             self.repeats += 1
             return None

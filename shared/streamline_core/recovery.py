@@ -151,12 +151,13 @@ class _Walk:
             self._miss(offset, base, self._term_from(i))
             offset = base
         for header, whole in self._batches(i, offset):
-            if header.term == self._torn_term or log.state.gaps.at(header.base) is not None:
-                whole = False  # an earlier walk may have given it up, too, for a hole before it that has been evicted since
             self._term = header.term  # one opening wrote all of a segment, so what is missing before this batch, too
             self._miss(offset, header.base, header.term)
-            if not whole or header.term == self._torn_term:  # torn just before it: nor was this ever reported durable
+            # Behind what was torn nothing of the same opening was ever reported durable. An earlier walk may have given it up, too, for a
+            # hole before it that has been evicted since.
+            if header.term == self._torn_term or log.state.gaps.at(header.base) is not None:
                 whole = False
+            if not whole:
                 self._miss(max(offset, header.base), header.next, header.term)
             offset = header.next
             log.clock.resume(header.hlc)

@@ -229,8 +229,8 @@ class Session:
             elif receiver.stream.key() != (row[6], row[4], row[5], row[7]):
                 raise ProtocolError("a HAVE that gives handle %d to another stream" % row[0])
             self._want_due.add(row[0])
-            if number < receiver.have_number:
-                continue  # overtaken by a later one
+            if number <= receiver.have_number:
+                continue  # overtaken by a later one, or a repeat
             receiver.have_number = number
             op = receiver.on_have(row[2], row[3], row[9], row[11], row[10])
             if op is not None:

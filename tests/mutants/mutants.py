@@ -183,9 +183,9 @@ def selected(only: Sequence[str]) -> list[Mutation]:
     ]
 
 
-def check(mutations: Sequence[Mutation], run: Run) -> list[str]:
+def check(mutations: Sequence[Mutation]) -> list[str]:
     """Faults of the mutations, by name."""
-    faults = ["%s: %s" % (mutation.name, fault_of(mutation, run.base)) for mutation in mutations if fault_of(mutation, run.base)]
+    faults = ["%s: %s" % (mutation.name, fault_of(mutation, ROOT)) for mutation in mutations if fault_of(mutation, ROOT)]
     names = [mutation.name for mutation in MUTATIONS]
     return faults + ["%s: the name is there twice" % name for name in sorted(set(names)) if names.count(name) > 1]
 
@@ -213,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         "--only", action="append", default=[], metavar="WORDS", help="mutations with these words in the name, or of this file"
     )
     parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--check", action="store_true", help="only say whether each still fits the source")
     parser.add_argument("--detector", action="append", choices=DETECTORS)
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="histories of the small world for each mutant")
@@ -227,14 +228,16 @@ def main(argv: list[str] | None = None) -> int:
     if not mutations:
         print("mutants: no mutation has any of these words in its name", file=sys.stderr)
         return 2
+    faults = check(mutations)
+    if faults:
+        print("\n".join("mutants: faulty mutation: " + fault for fault in faults), file=sys.stderr)
+        return 2
+    if options.check:
+        return 0
     started = time.monotonic()
     detectors = options.detector or list(DETECTORS)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         run = Run(Path(folder), detectors, options.seeds, max(1, options.jobs))
-        faults = check(mutations, run)
-        if faults:
-            print("\n".join("mutants: faulty mutation: " + fault for fault in faults), file=sys.stderr)
-            return 2
         verdicts = run.baseline()
         for verdict in verdicts:
             print(

@@ -146,7 +146,7 @@ MUTATIONS = (
         "a rotten body is handed on", "log_reader.py", "body_is_whole(header, view[:n], filled)", "filled + header.length <= n", SILENT
     ),
     Mutation(
-        "what is not durable is read", "log_reader.py", "end = log.written if self.to_written else log.durable", "end = log.written", UNSEEN
+        "what is not durable is read", "log_reader.py", "if self.to_found else log.durable", "if self.to_found else log.written", UNSEEN
     ),
     Mutation(
         "a consumer steps over a gap",
@@ -510,5 +510,47 @@ MUTATIONS = (
         "self._pending[0][1] <= log.durable:",
         "self._pending[0][1] <= log.next:",
         DURABLE,
+    ),
+    Mutation(
+        "a log that was just opened is offered before all of it is durable",
+        "session.py",
+        "for sender in self._have_rows if sender.log.settled]",
+        "for sender in self._have_rows]",
+        TWICE,
+    ),
+    Mutation(
+        "after a start a table shows only what is durable again",
+        "keyed.py",
+        "reader.to_found = True",
+        "pass",
+        AGREE,
+    ),
+    Mutation(
+        "what may still be lost counts as stored",
+        "keyed.py",
+        "if not all([log.settled for log in self._logs]):",
+        "if False:",
+        DURABLE,
+    ),
+    Mutation(
+        "a repeated HAVE counts as a new one",
+        "session.py",
+        "if number <= receiver.have_number:",
+        "if number < receiver.have_number - 1:",
+        SESSION,
+    ),
+    Mutation(
+        "a HAVE that was overtaken takes back what was sent after it",
+        "receiver.py",
+        "self._senders_end = next_ if sealed else max(self._senders_end, next_)",
+        "self._senders_end = next_",
+        TWICE,
+    ),
+    Mutation(
+        "a note of what stands no longer may be larger than can be read",
+        "keyed.py",
+        "if part and size + takes > room:",
+        "if False:",
+        AGREE,
     ),
 )

@@ -52,6 +52,19 @@ def test_repeats_change_nothing_and_holes_ask_again():
     assert receiver.want_row()[4] is False
 
 
+def test_a_have_that_what_was_sent_after_it_has_overtaken_takes_nothing_back():
+    receiver = make()
+    receiver.begin(1)
+    receiver.on_have(1, 0, [(7, 0)], False)
+    (op,) = data(receiver, 0, pack_batch(0, [b"a", b"b", b"c"], term=7))
+    receiver.committed(op)
+    receiver.on_have(2, 0, [(7, 0)], False)
+    assert receiver.is_held(2) and receiver.want_row()[5] == [(7, 0)]
+    receiver.begin(1)  # another session: a disk that was put back may hold less
+    receiver.on_have(2, 0, [(7, 0)], False)
+    assert receiver.is_held(1) and not receiver.is_held(2)
+
+
 def test_a_batch_across_the_watermark_counts_only_what_is_new():
     receiver = make(2)
     (op,) = data(receiver, 2, pack_batch(0, [b"a", b"b", b"c", b"d"], term=9))

@@ -328,6 +328,20 @@ def test_a_value_that_is_written_again_as_it_is_needs_no_new_version():
     assert edge.node.produce("mine", b"21", b"k")[1] == 7 and edge.node.status()["tables"][0]["unchanged"] == 2
 
 
+def test_however_much_is_said_to_stand_no_longer_it_can_be_read_again():
+    world = World()
+    edge = world.edge("e", sync_topics=[STATE], log={"segment_bytes": 4096, "batch_bytes": 512})
+    for i in range(60):
+        edge.node.produce("state", b"v", b"a key of some length %d" % i)
+    world.run(200)
+    keyed = edge.node.tables.topics["state"][0]
+    keyed.remove([(key, keyed.table.dots(key)[0]) for key in keyed.table.keys()[:50]])
+    world.run(200)
+    assert len(edge.node.tables.keys("state")) == 10 and edge.node.status()["tables"][0]["trouble"] == ""
+    edge.power_cut()
+    assert len(edge.node.tables.keys("state")) == 10
+
+
 def test_what_a_start_has_found_is_not_held_for_stored_before_it_is_durable_again():
     world = World()
     one = world.edge("e", sync_topics=[dict(STATE, unchanged_max_age="10m")])
