@@ -12,7 +12,7 @@ from mpy import find_micropython
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIT = ROOT / "tests" / "unit"
 FILE_TIMEOUT_S = 110
-HEAP = "8M"  # for the core and its tests as source, and whole fleets with their hub and its store; a board has its own test
+HEAP = "16M"  # for the core and its tests as source, and whole fleets with a store that keeps everything; a board has its own test
 
 
 @pytest.mark.micropython
