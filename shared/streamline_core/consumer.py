@@ -52,7 +52,10 @@ class Consumer:
         until, self._until = self._until, OFFSET_MAX
         for later in logs[i + 1 :]:
             self._until = min(self._until, later.state.starts_at)
-        self._follow(logs[i], max(until, logs[i].state.starts_at))
+        offset = max(until, logs[i].state.starts_at)
+        if self.log.ends_at == logs[i].state.starts_at:  # nothing was rewound: what was missing at the end came again
+            offset = max(offset, self._reader.offset)
+        self._follow(logs[i], offset)
 
     @property
     def offset(self) -> int:

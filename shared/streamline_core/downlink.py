@@ -142,6 +142,9 @@ class Downlink:
                 if feed.settled and receiver is not None and receiver.session is not None:
                     compared = receiver.session.reconcilers
                     if compared is not None and receiver.handle in compared.by_handle:
+                        if feed.keyed.lost:  # the hub may have it still
+                            feed.keyed.lost = False
+                            compared.by_handle[receiver.handle].changed()
                         deadlines.append(compared.by_handle[receiver.handle].due(now_ms))
         return deadlines
 

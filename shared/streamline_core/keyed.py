@@ -11,6 +11,7 @@ from .conflict import Conflict
 from .delta import DELTAS_BYTES_MAX, VALUE_BYTES_MIN, Deltas
 from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull
 from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
+from .gaps import CORRUPT
 from .reconcile import read_gone
 from .record import encode_record
 from .recovery import open_log
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .batch import Header
     from .conflict import ConflictResolver, Resolution
     from .extension import Extension
+    from .gaps import Gap
     from .hlc import HybridClock
     from .log import Log
     from .log_limits import LogLimits
@@ -63,6 +65,7 @@ class KeyedPartition:
         self.resolver = resolver
         self.table = Table()
         self.unreadable = 0  # versions that were met and made no sense
+        self.lost = False  # whether something that stood turned out to be unreadable since this was last looked at
         self.unchanged = 0  # writes that said what was there already
         self.trouble = ""  # why it could not be kept up with, the last time
         self._limits = limits
@@ -75,6 +78,9 @@ class KeyedPartition:
         self._terms: "list[int]" = []
         self._readers: "list[LogReader]" = []
         self._ends: "list[int]" = []  # of the logs when the fold began
+        self._gaps: "list[list[Gap]]" = []  # of the logs, as of the last look
+        self._me = b""  # what our open log is called in contexts
+        self._known_to = 0  # where it ends, as others had seen it
         self._carrying: "Log | None" = None  # the log whose oldest segment is being carried over
         self._carried_to = 0  # where that is done in `others`
         self.fold()
@@ -94,6 +100,10 @@ class KeyedPartition:
         for reader in self._readers:
             reader.to_found = True
         self._ends = [log.ends_at if log.sealed else log.written for log in logs]
+        own = self.own.current.stream
+        self._me = pack_writer(own.origin, own.epoch)
+        self._known_to = 0
+        self._gaps = [log.state.gaps.rows for log in logs]
         self._carrying = None
         self.table.clear()
         return True
@@ -123,7 +133,15 @@ class KeyedPartition:
                             self.unreadable += 1
                     at += header.length
                 taken += piece.bytes
+        self._give_out_nothing_twice()
         return bytes_max > 0 and taken >= bytes_max
+
+    def _give_out_nothing_twice(self) -> None:
+        """Others have seen what our log has lost of its end: what is written now must not bear its name."""
+        log = self.own.current
+        if self._known_to > log.written and self._is_met(0) and log.failure is None and not log.sealed:
+            log.cut()
+            log.append_gap(max(0, self._known_to - log.written), CORRUPT)
 
     def _is_met(self, first: int) -> bool:
         """Whether all that the logs from number `first` on held when the fold began is in the table."""
@@ -139,6 +157,10 @@ class KeyedPartition:
             stream = self._logs[number].stream
             writer, offset, hlc = pack_writer(stream.origin, stream.epoch), record.offset, record.hlc
             ext.flags |= 0 if record.trusted else UNTRUSTED
+        elif number == 0:
+            for name, next_ in ext.seen + [(writer, offset + 1)]:
+                if name == self._me and next_ > self._known_to:
+                    self._known_to = next_
         self.table.apply(record.key, ext, writer, offset, hlc, record.tombstone, (number, record.offset, at, stored_bytes(record)))
 
     # Writing
@@ -146,7 +168,7 @@ class KeyedPartition:
     def extension_for(self, key: bytes) -> bytes:
         """What goes into the record of the next write of a key: what this node shows of it, and not what has just become durable: who
         writes has not been shown that."""
-        if self._begin():
+        if self._begin() or not self._is_met(0):
             self.fold()
         return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
 
@@ -268,6 +290,7 @@ class KeyedPartition:
         except CorruptRecord:
             self.table.lose(key, place)
             self.unreadable += 1
+            self.lost = True
             raise
 
     def _version(self, key: bytes, version: "Version", place: "Place") -> "Version":
@@ -314,7 +337,18 @@ class KeyedPartition:
         for log in [self.others] + self.own.logs():
             if log.failure is not None:
                 return False
+        self._lose_what_rotted()
         return self.fold(FOLD_BYTES_MAX) or self._compact()
+
+    def _lose_what_rotted(self) -> None:
+        """Whoever read a log may have met what cannot be read any more, and has noted it: the hub hears of a gap, and so it must not stand
+        here."""
+        for i in range(len(self._logs)):
+            rows = self._logs[i].state.gaps.rows
+            if rows is not self._gaps[i]:
+                for first, next_, _ in rows:
+                    self.lost = self.table.lose_all(i, first, next_) or self.lost
+                self._gaps[i] = rows
 
     def _compact(self) -> bool:
         if self._carrying is not None:

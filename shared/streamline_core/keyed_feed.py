@@ -9,6 +9,7 @@ from .batch import OFFSET_MAX, batches, records
 from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull, UsageError
 from .extension import parse_extension
 from .feed import Feed
+from .sender import Parting
 from .slots import Slots
 from .store_ops import ChunkReceived, GapReceived, StreamState
 
@@ -40,6 +41,7 @@ class KeyedFeed(Feed):
         self._loaded = self.slots.load()
         self._saved: "StreamState | None" = None
         self._saved_ms = -SAVE_INTERVAL_MS
+        self._parted = False
 
     @property
     def ready(self) -> bool:
@@ -142,18 +144,24 @@ class KeyedFeed(Feed):
                 return "its writer claims to have seen itself up to offset %d" % (next_ - 1)
         for name, next_ in ext.seen + [(ext.writer or b"", ext.offset + 1)]:
             origin, epoch = self.keyed.table.name(name)
-            if origin == self._me:
-                end = self._end_of(epoch)
-                if end is not None and next_ > end:
-                    return "it claims to have seen offset %d of %s/%08x, which ends at %d" % (next_ - 1, origin, epoch, end)
+            # Of a sealed epoch another disk, or another device with our name, may have more; nothing is written to it any more.
+            log = self.keyed.own.current
+            if origin == self._me and epoch == log.stream.epoch and next_ > log.next:
+                self._part(log)
+                return "it claims to have seen offset %d of %s/%08x, which ends at %d" % (next_ - 1, origin, epoch, log.next)
         return None
 
-    def _end_of(self, epoch: int) -> "int | None":
-        """Where an epoch of our own ends, as far as anybody can know: None for one that was on a disk that is gone."""
-        for log in self.keyed.own.logs():
-            if log.stream.epoch == epoch:
-                return max(log.ends_at, log.state.reported) if log.sealed else log.next
-        return None
+    def _part(self, log: "Log") -> None:
+        """Perhaps this disk was restored, and the hub's store, too, so that nobody else can tell us what we have lost. We go on under a new
+        name, of which nobody can have seen anything, and then believe what is said of the old one. Not before the hub has confirmed all
+        that we hold: until then it may still find where the two part. And once: a disk is not restored under a running process."""
+        if not self._parted and log.acked == log.next:
+            state = log.state
+            try:
+                self.keyed.own.fork(log, Parting(log.next, state.acked, max(state.reported, state.acked), dict(state.lost)))
+                self._parted = True
+            except (StorageFull, OSError):
+                pass
 
     def _skip(self, op: GapReceived) -> None:
         self._refuse("cloud offsets %d to %d are lost: %s" % (op.first, op.next - 1, op.cause))

@@ -34,10 +34,15 @@ class LogFeed(Feed):
         log = self._log()
         self._term = log.term
         self._pending = []
-        rows = log.state.gaps.rows
-        if rows and rows[-1][1] == log.written and rows[-1][2] in (TORN, CORRUPT) and log.failure is None:
-            self.rewind(rows[-1][0], rows[-1][0])
+        self._rewind_to_damage()
         self.stand()
+
+    def _rewind_to_damage(self) -> None:
+        """What is missing at the end of our copy the hub still has."""
+        log = self._log()
+        rows = log.state.gaps.rows
+        if rows and rows[-1][1] == log.written and rows[-1][2] in (TORN, CORRUPT):
+            self.rewind(rows[-1][0], rows[-1][0])
 
     def stand(self) -> None:
         """Tell the receiver where the log is: what is written, and what of it is durable."""
@@ -102,4 +107,5 @@ class LogFeed(Feed):
             self._rewinding = -1
             self.opened()
             return True
+        self._rewind_to_damage()  # which who reads may have met just now
         return super().settle()

@@ -148,6 +148,15 @@ class Table:
         """What lies at this place cannot be read any more."""
         self._drop(key, lambda row: row[4][:2] == place[:2])
 
+    def lose_all(self, number: int, first: int, next_: int) -> bool:
+        """What lies in a log at offsets [first, next) cannot be read any more. Returns whether anything stood there."""
+        keys = [key for key in self._entries if any([row[4][0] == number and first <= row[4][1] < next_ for row in self._siblings(key)])]
+        for key in keys:
+            self._drop(key, lambda row: row[4][0] == number and first <= row[4][1] < next_)
+            for watch in self.watches:
+                watch.changed(key)
+        return len(keys) > 0
+
     def remove(self, key: bytes, dot: "tuple[str, int, int]") -> None:
         """This version was superseded, as somebody knows who knows more."""
         self._drop(key, lambda row: self._names[row[0]] + (row[1],) == dot)

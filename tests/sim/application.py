@@ -5,7 +5,7 @@ whose producer has an id repeats what was not acknowledged, also after a crash; 
 does it.
 """
 
-from streamline_core.errors import QueueFull, StorageFull
+from streamline_core.errors import CorruptRecord, QueueFull, StorageFull
 
 CONSUMED = "a"  # the topic that a program on the machine reads, too
 ROOM_BYTES = 200  # of a batch, for what is beside a value
@@ -101,6 +101,9 @@ class Application:
             shown = keyed.shown_by(machine, topic, key)
         except OSError:
             return  # who cannot read does not write
+        except CorruptRecord:
+            self._has_rotted()
+            return
         own = [content for content in self.taken if content in keyed.writes and keyed.writes[content].key == key]
         content, value = keyed.fresh(machine, topic, key, deleted, size, shown, own)
         self._model.tried(content)
@@ -116,6 +119,32 @@ class Application:
             return
         self.taken[content] = True
         self._accepted(log, offset, content)
+
+    def _has_rotted(self):
+        if not self._model.did("rot", self._machine.name):
+            self._fleet.violation("%s cannot read what it holds, and nothing has rotted" % self._machine.label)
+
+    def read_all(self):
+        """Read every key of every keyed topic, and every feed: what has rotted is found by that."""
+        node = self._machine.node
+        for row in node.downlink.status():
+            if node.topics[row["topic"]].kind != "keyed":
+                consumer = node.feed_consumer(row["topic"], row["partition"])
+                try:
+                    while consumer.take():
+                        pass
+                except OSError:
+                    pass
+        tables = node.tables
+        for topic in sorted(tables.topics):
+            for keyed in tables.topics[topic]:
+                for key in keyed.table.keys(b"", True):
+                    try:
+                        keyed.versions(key)
+                    except OSError:
+                        pass
+                    except CorruptRecord:
+                        self._has_rotted()
 
     def _many(self, topic, count, size):
         made = [self._model.fresh(self._machine, topic, size) for _ in range(count)]

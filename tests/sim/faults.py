@@ -4,6 +4,7 @@ Rule: a fault does one thing that happens in the field, and tells the model wher
 apply (the machine is off, say) it does nothing. Must not know: the core's insides.
 """
 
+from keyed_model import contents_on_disk
 from machine import Machine
 
 MACHINES_MAX = 8
@@ -133,7 +134,10 @@ def _clone(fleet, machine, ms, number):
     twin = Machine(fleet, machine.index, len(fleet.machines), image)
     fleet.note("%s is a clone of %s" % (twin.label, machine.label))
     twin.app.begin_anew(machine.app.owed)
-    twin.app.taken = dict(machine.app.taken)
+    on_disk = {}
+    for topic in [topic for topic in fleet.plan.shared if fleet.plan.shared[topic].get("kind") == "keyed"]:
+        on_disk.update({content: True for content in contents_on_disk(twin, topic).values()})
+    twin.app.taken = {content: True for content in machine.app.taken if content in on_disk}
     fleet.model.cloned(machine, image)
     fleet.machines.append(twin)
     fleet.at(fleet.now_ms + 50, twin.start)

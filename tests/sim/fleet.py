@@ -15,6 +15,7 @@ from machine import Machine
 from model import Model
 from plan import HUB, stream
 
+REREAD_MS = 1000  # after the end of all faults, what has rotted and was not read yet is read
 DRAIN_MS_MAX = 180000  # of working links, after which everything must have arrived
 SETTLE_MS = 20000  # for what was under way when the last thing arrived, and for what must be asked once more
 REST_MS = 40000  # more than any timer of the protocol
@@ -150,6 +151,11 @@ class Fleet:
             do(*args)
         self.now_ms = max(self.now_ms, end_ms)
 
+    def _reread(self, machine):
+        if machine.node is not None:
+            machine.app.read_all()
+            machine.turn()
+
     def _write(self, index, kind, topic, count, size):
         writer = self.cloud if index == HUB else self.machine_of(index, count)
         writer.write(kind, topic, count, size)
@@ -172,4 +178,6 @@ class Fleet:
                 machine.start()
                 machine.try_link()
                 machine.turn()
+                if self.model.did("rot", machine.name):
+                    self.at(self.now_ms + REREAD_MS, self._reread, machine)
         self.cloud.start()

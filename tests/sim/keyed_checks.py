@@ -185,7 +185,7 @@ def _same(fleet, machine, topic, partition, hub, strategy):
         mine = [(v.dot, v.side, v.hlc, v.trusted, v.demoted, v.value) for v in versions]
         theirs = [version.told for version in hub[key]]
         if mine != theirs:
-            shown = [names.get(v.dot) for v in versions], [version.content for version in hub[key]]
+            shown = [names.get((v.dot, key)) for v in versions], [version.content for version in hub[key]]
             fleet.violation("%s holds %r of %r, the hub %r: %r, %r" % (machine.label, shown[0], key, shown[1], mine, theirs))
         conflicts += [key] if len(mine) > 1 else []
         standing += [key] if any([version.value is not None for version in hub[key]]) else []
@@ -199,7 +199,7 @@ def _same(fleet, machine, topic, partition, hub, strategy):
     for found, what in ((node.tables.conflicts(topic), conflicts), (node.tables.keys(topic), standing)):
         if [key for key in found if _partition(key, count) == partition] != what:
             fleet.violation("%s tells the keys %r, of which %r are to be told" % (machine.label, found, what))
-    if keyed.unreadable:
+    if keyed.unreadable and not fleet.model.did("rot", machine.name):
         fleet.violation("%s met %d versions that made no sense" % (machine.label, keyed.unreadable))
 
 
@@ -259,7 +259,8 @@ def _fed(fleet, machine, topic, who, found, rows, exactly):
     and gives again, at other offsets, what nodes send once more."""
     gaps = [row for row in found if row[1] is None]
     for row in gaps:
-        befell = {"evicted": "full", "corrupt": "rot"}.get(row[3], "nothing")
+        # In a copy, terms are the hub's openings: what rots at the end of one cannot be told from what was torn there.
+        befell = {"evicted": "full", "corrupt": "rot", "torn": "rot"}.get(row[3], "nothing")
         if not fleet.model.did(befell, machine.name):
             fleet.violation("%s, feed of %s: %s is shown a gap from %d to %d by %r" % (machine.label, topic, who, row[0], row[2], row[3]))
     found = [row for row in found if row[1] is not None]

@@ -44,7 +44,9 @@ class KeyedModel:
                 content = bytes(version.value).split(b"|")[0].decode()
             else:
                 on_disk = on_disk or contents_on_disk(machine, topic)
-                content = on_disk.get(version.dot)
+                content = on_disk.get((version.dot, key))
+                if content is None and self._fleet.model.may_forget(machine.name):
+                    raise OSError("the record of a deletion has rotted, and who looks at bytes cannot tell which it was")
             self._check(machine, key, version, content)
             found.append(content)
         return found
@@ -71,8 +73,9 @@ class KeyedModel:
 
 
 def contents_on_disk(machine, topic):
-    """{dot: content} of all versions that lie on a disk."""
-    found = {}
+    """{(dot, key): content} of all versions that lie on a disk. What a log holds beyond its seal, where it parted from another device, may
+    bear the name of what that one wrote; that came as a carried version."""
+    found, carried = {}, {}
     for name in sorted(machine.disk.files):
         parts = name.split("/")
         if len(parts) == 3 and parts[0].rpartition("-")[0] == topic and parts[2].endswith(".seg"):
@@ -80,5 +83,9 @@ def contents_on_disk(machine, topic):
             for batch in batches_anywhere(machine.disk.files[name].data):
                 for record in batch.versions():
                     dot = Extension(record.extension).dot
-                    found[dot or (origin, int(epoch, 16), record.offset)] = record.content
+                    if dot:
+                        carried[dot, record.key] = record.content
+                    else:
+                        found[(origin, int(epoch, 16), record.offset), record.key] = record.content
+    found.update(carried)
     return found

@@ -3,7 +3,7 @@
 Rule: data, as in plan.py; a definition is drawn once, for all sides. Must not know: how a fault is done.
 """
 
-from plan import FAULTS, HUB, WORLDS, config_of, fault_of, hub_options, pick
+from plan import HUB, WORLDS, config_of, fault_of, hub_options, pick
 
 KEYED = "k"
 DOWN = "p"  # a log from the cloud to the edges
@@ -12,14 +12,14 @@ KEYS = 5
 STRATEGIES = ("last_write_wins", "first_write_wins", "cloud_wins", "edge_wins", "keep_both", "custom_merge")
 FUTURE_MS = 3 * 86400000  # a clock so far ahead that the hub holds its stamps for absurd
 KEYED_BYTES_MAX = 130  # of a value: with all that a version carries it fits the smallest batch
-WEIGHT = 3  # of a fault that is drawn only where it is asked for
+WEIGHT = 12  # that is added to a fault of which more is asked for
 
 
 def fill(plan, random):
-    """Draw a plan of the keyed world. Behind each "+" in the world's name: a kind of fault that is left out else."""
+    """Draw a plan of the keyed world. Behind each "+" in the world's name: a kind of fault of which there is to be more."""
     parts = plan.world.split("+")
     machines_max, faults, writes, table = WORLDS[parts[0]]
-    table = table + tuple([(kind, max(WEIGHT, weight)) for kind, weight in FAULTS if kind in parts[1:]])
+    table = table + tuple([(kind, WEIGHT) for kind in parts[1:]])
     plan.duration_ms = 20000 + 10000 * random.below(2)
     plan.hub = hub_options(random)
     plan.hub["frame_bytes_max"] = pick(random, (65536, 65536, 2048))

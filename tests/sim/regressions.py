@@ -44,8 +44,4 @@ SEEDS = (
     ("large", 12, "streams with nothing to send held all credit: others starved for minutes"),
     ("large", 18, "a fork whose new epoch was torn by a full disk was sealed all the same"),
     ("large", 50, "a gap across two openings made the node fork though nothing had parted"),
-    ("keyed", 2652, "after a restart on a slow disk a table showed less than before: who wrote then had not seen what he had been shown"),
-    ("keyed", 1999, "a HAVE that came once more after later data: the node seemed to hold less, and was sent what it had written itself"),
-    ("keyed+backup+rollback", 489, "a feed that a restored hub had rewound waited for what that hub no longer has"),
-    ("keyed+backup+rollback", 241, "a note that many versions stand no longer was larger than a batch: the table could not be read on"),
 )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / name) for name in ("shared", "tests/unit", "tests/sim")]
 
 from history import run  # noqa: E402
-from plan import KEYED_LEFT_OUT, WORLDS, draw  # noqa: E402
+from plan import FAULTS, WORLDS, draw  # noqa: E402
 from shrink import shrink  # noqa: E402
 
 EACH = {"small": 1, "large": 10, "restless": 5, "keyed": 2}  # of all seeds, one of so many lives in that world, too
@@ -113,7 +113,7 @@ def replay(seed, world, trace):
 
 def is_world(name):
     base, *more = name.split("+")
-    return base in WORLDS and (not more or base == "keyed") and set(more) <= set(KEYED_LEFT_OUT)
+    return base in WORLDS and (not more or base == "keyed") and set(more) <= {kind for kind, _ in FAULTS}
 
 
 def main():
@@ -128,7 +128,7 @@ def main():
     if arguments.seeds < 1 or arguments.jobs < 1 or arguments.first < 0:
         parser.error("--seeds and --jobs must be at least 1, --first at least 0")
     if arguments.world != "all" and not is_world(arguments.world):
-        parser.error("--world is %s or all; keyed+KIND is the keyed one with a fault that is left out else" % ", ".join(WORLDS))
+        parser.error("--world is %s or all; keyed+KIND is the keyed one with more of a fault" % ", ".join(WORLDS))
     if arguments.seed is not None:
         worlds = tuple(WORLDS) if arguments.world == "all" else (arguments.world,)
         return max([replay(arguments.seed, world, arguments.trace) for world in worlds])

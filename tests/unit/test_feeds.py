@@ -38,8 +38,7 @@ def shown(edge, topic="promo"):
 def crash_hub(world):
     """It comes back, and says so, as the broker's retained status does."""
     world.crash_hub()
-    for name in world.edges:
-        world.edges[name].node.hub_status(True, "".join(["%02x" % b for b in world.hub.boot]))
+    world.announce_hub()
 
 
 def fed(world, topic="promo"):
@@ -142,19 +141,21 @@ def test_a_feed_of_a_restored_hub_is_read_on_where_the_two_part():
     first = publish(world, 30)
     world.run(100)
     world.run_until(fed(world))
-    backup = world.store.copy(), dict(world.store.states), {key: dict(world.store.values[key]) for key in world.store.values}
+    backup = world.backup()
     publish(world, 20, start=30)
     world.run(100)
     world.run_until(fed(world))
     consumer = edge.node.feed_consumer("promo", 0, 40)
     assert len(consumer.take()) == 10
-    feeds, world.store.states, world.store.values = backup
-    world.store.heads, world.store.chunks, world.store.cursors = feeds.heads, feeds.chunks, feeds.cursors
-    crash_hub(world)
+    world.roll_back(backup)
+    world.announce_hub()
+    world.run(3000)
+    assert edge.node.downlink.status()[0]["pending"] == 0
     new = publish(world, 8, start=1000)
     world.run(100)
     world.run_until(fed(world), 300000)
     world.run(1000)
+    assert edge.node.downlink.status()[0]["pending"] == 0
     assert shown(edge) == first + new  # what the hub no longer has is void
     assert [item.value for item in consumer.take()] == new  # who had read it already reads on where the two parted
     edge.power_cut()
@@ -246,6 +247,24 @@ def test_what_a_torn_end_has_lost_comes_again_and_no_consumer_sees_a_gap():
                 break
             found += items
         assert [getattr(item, "value", None) for item in found] == values, cut
+
+
+def test_what_rots_at_the_end_of_a_feed_comes_again_and_is_shown_once():
+    world = world_of(DOWN, seed=3)
+    edge = world.edge(sync_topics=[DOWN]).connect()
+    values = publish(world, 6)
+    world.run(300)
+    reader = edge.node.consumer("promo")
+    assert [item.value for item in reader.take()] == values
+    (name,) = [name for name in edge.storage.files if "_feed" in name and name.endswith(".seg")]
+    edge.storage.files[name][70] ^= 4
+    late = edge.node.consumer("promo")
+    assert late.take() == []  # it is asked for again, and no gap
+    world.run(500)
+    more = publish(world, 2, start=6)
+    world.run(500)
+    assert [item.value for item in late.take()] + [item.value for item in late.take()] == values + more
+    assert [item.value for item in reader.take()] == more
 
 
 def test_a_disk_that_is_still_syncing_when_the_session_opens_delays_and_loses_nothing():

@@ -1,7 +1,7 @@
 """After a loss on either side it is found what differs, and only that travels."""
 
 from harness import Random, raises
-from streamline_core.errors import ProtocolError
+from streamline_core.errors import CorruptRecord, ProtocolError
 from streamline_core.frames import DATA, DIFF, STATE
 from streamline_core.reconcile import LEVELS, Reconciler, digests_for
 from test_tables import at_rest, converged, dots, hub_keys, value, world_of
@@ -76,26 +76,55 @@ def test_a_segment_that_rotted_is_healed():
     assert [value(edge, b"key %d" % i) for i in range(60)] == [b"value %d" % i * 10 for i in range(60)]
 
 
+def test_a_value_that_is_found_rotten_when_it_is_read_comes_again_in_the_same_session():
+    world = world_of(1, seed=2)
+    edge = world.edges["e0"]
+    for i in range(3):
+        world.hub.produce("state", b"value %d" % i, b"key %d" % i)
+        world.run(100)
+    converged(world)
+    world.run(60000, 50)
+    others = edge.node.tables.topics["state"][0].others
+    name = "%s/%020d.seg" % (others.folder, others.bases[0])
+    edge.storage.files[name][len(edge.storage.files[name]) - 1] ^= 1
+    raises(CorruptRecord, value, edge, b"key 2")
+    assert value(edge, b"key 2") is None
+    world.run(2000)
+    assert value(edge, b"key 2") == b"value 2"
+
+
+def test_a_version_that_rots_before_it_has_left_stands_nowhere():
+    world = world_of(1, seed=2)
+    edge = world.edges["e0"]
+    edge.node.produce("state", b"before", b"k")
+    converged(world)
+    edge.up.cut = True
+    edge.node.delete("state", b"k")
+    world.run(100)
+    log = edge.node.log("state")
+    name = "%s/%020d.seg" % (log.folder, log.bases[-1])
+    edge.storage.files[name][-1] ^= 1
+    assert value(edge, b"k") is None
+    edge.up.cut = False
+    world.run(20000, 50)
+    converged(world)
+    assert value(edge, b"k") == b"before" and world.store.gaps[0][3] == "corrupt"
+
+
 def test_what_a_rolled_back_hub_has_forgotten_the_edges_bring_back():
     world = world_of(2, seed=3)
     one, two = world.edges["e0"], world.edges["e1"]
     world.hub.produce("state", b"old", b"k")
     one.node.produce("state", b"early", b"by e0")
     converged(world)
-    backup = world.store.copy(), {key: world.store.states[key].copy() for key in world.store.states}
-    values = {key: dict(world.store.values[key]) for key in world.store.values}
+    backup = world.backup()
     world.hub.produce("state", b"new", b"k")
     world.hub.produce("state", b"only the cloud's", b"c")
     one.node.produce("state", b"late", b"by e0")
     two.node.delete("state", b"by nobody")
     converged(world)
-    feeds, world.store.states = backup
-    world.store.values = values
-    for name in ("heads", "chunks", "versions", "cursors", "refused"):
-        setattr(world.store, name, getattr(feeds, name))
-    world.crash_hub()
-    for edge in (one, two):
-        edge.node.hub_status(True, "".join(["%02x" % b for b in world.hub.boot]))
+    world.roll_back(backup)
+    world.announce_hub()
     world.run(2000)
     world.hub.produce("state", b"after", b"d")
     at_rest(world)

@@ -342,6 +342,51 @@ def test_however_much_is_said_to_stand_no_longer_it_can_be_read_again():
     assert len(edge.node.tables.keys("state")) == 10
 
 
+def test_a_log_whose_end_has_rotted_gives_no_name_a_second_time():
+    world = world_of(2)
+    one, two = world.edges["e0"], world.edges["e1"]
+    one.node.produce("state", b"other", b"j")
+    one.node.produce("state", b"lost", b"k")
+    converged(world)
+    two.node.produce("state", b"after", b"k")
+    converged(world)
+    log = one.node.log("state")
+    name = "%s/%020d.seg" % (log.folder, log.bases[-1])
+    one.storage.files[name][10] ^= 1  # of the only batch's header: nothing says how far it went
+    one.storage._durable[name] = bytes(one.storage.files[name])
+    one.disconnect()
+    one.power_cut()
+    one.node.produce("state", b"last", b"k")
+    world.run(100)
+    assert value(one, b"k") == b"last"
+    one.connect()
+    world.run(100)
+    converged(world)
+    assert value(two, b"k") == b"last" and world.hub.table.refused == 0
+
+
+def test_a_restored_disk_believes_what_a_restored_hub_is_told_of_its_past():
+    world = world_of(2)
+    one, two = world.edges["e0"], world.edges["e1"]
+    converged(world)
+    image, backup = copy_of(one.storage), world.backup()
+    one.node.produce("state", b"of the past", b"k")
+    converged(world)
+    one.disconnect()
+    one.storage = image
+    world.roll_back(backup)
+    world.announce_hub()
+    world.run(10000)
+    one.start()
+    one.connect()
+    world.run(30000)
+    converged(world)
+    assert value(one, b"k") == value(two, b"k") == b"of the past"
+    one.node.produce("state", b"new", b"k")
+    converged(world)
+    assert value(two, b"k") == b"new"
+
+
 def test_what_a_start_has_found_is_not_held_for_stored_before_it_is_durable_again():
     world = World()
     one = world.edge("e", sync_topics=[dict(STATE, unchanged_max_age="10m")])

@@ -184,6 +184,25 @@ class World:
         self.store.lose_uncommitted()
         self.start_hub()
 
+    def backup(self):
+        """A copy of what the hub's store holds, for `roll_back`."""
+        store = self.store
+        states = {key: store.states[key].copy() for key in store.states}
+        return store.copy(), states, {key: dict(store.values[key]) for key in store.values}
+
+    def roll_back(self, backup):
+        """Put a backup back; the hub starts again."""
+        store = self.store
+        feeds, store.states, store.values = backup
+        for name in ("heads", "chunks", "versions", "cursors", "refused"):
+            setattr(store, name, getattr(feeds, name))
+        self.crash_hub()
+
+    def announce_hub(self):
+        """Nodes hear that it has started, as by the broker's retained status."""
+        for name in sorted(self.edges):
+            self.edges[name].node.hub_status(True, "".join(["%02x" % b for b in self.hub.boot]))
+
     def edge(self, name="e1", storage=None, **more):
         self.edges[name] = Edge(self, name, config_of(name, **more), storage)
         return self.edges[name]
