@@ -89,11 +89,15 @@ class Consumer:
         if piece is None:
             return []
         if piece.cause in (TORN, CORRUPT) and self._rewound and piece.next == self.log.durable:
-            reader.seek(piece.first)  # what is missing at the end of a feed comes again
+            # What is missing at the end of a feed comes again: in the next epoch, if that begins with it.
             if not self.log.sealed:
+                reader.seek(piece.first)
                 return []
-            self._until = piece.first  # in the next epoch
-            return self._take(bytes_max)
+            logs = self._partition.logs()
+            if logs[logs.index(self.log) + 1].state.starts_at <= piece.first:
+                reader.seek(piece.first)
+                self._until = piece.first
+                return self._take(bytes_max)
         if piece.cause:
             return [Gap(piece.first, min(piece.next, self._until), piece.cause)]
         found: "list[Record | Gap]" = []

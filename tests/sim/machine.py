@@ -132,6 +132,8 @@ class Machine:
         if well and self.app.waiting and all([log.failure is None for log in self.node.logs()]):
             self.fleet.violation("%s has stopped in order, and somebody still waits for the disk" % self.label)
         self.fleet.note("%s stops" % self.label)
+        if not self.node.idle:  # the disk did not let it: it ends as one that is killed
+            self.fleet.model.power_went(self)
         self.disk.kill()
         self._end(ms)
 

@@ -267,6 +267,20 @@ def test_what_rots_at_the_end_of_a_feed_comes_again_and_is_shown_once():
     assert [item.value for item in reader.take()] == more
 
 
+def test_what_has_rotted_of_a_feed_and_does_not_come_again_is_shown_as_a_gap():
+    world = world_of(DOWN, seed=3)
+    edge = world.edge(sync_topics=[DOWN]).connect()
+    for start in (0, 3):
+        publish(world, 3, start=start)
+        world.run(300)
+    (name,) = [name for name in edge.storage.files if "_feed" in name and name.endswith(".seg")]
+    edge.storage.files[name][-1] ^= 4
+    assert len(edge.node.consumer("promo").take()) == 3
+    world.run(500)
+    edge.storage.files[name][70] ^= 4  # of what comes before that which came again
+    assert shown(edge) == [(0, 3, "corrupt"), b"promo 3", b"promo 4", b"promo 5"]
+
+
 def test_a_disk_that_is_still_syncing_when_the_session_opens_delays_and_loses_nothing():
     world = world_of(DOWN, seed=2)
     edge = world.edge(sync_topics=[DOWN]).connect()
