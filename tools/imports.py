@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LINES_MAX = 400
 
 # What the core may use of the world: present in both interpreters, or tried for.
-CORE_MODULES = {"array", "binascii", "collections", "hashlib", "io", "struct", "ujson"}
+CORE_MODULES = {"array", "binascii", "collections", "hashlib", "io", "json", "struct", "ujson"}
 CORE_MODULES_TRIED = {"cbor2", "deflate", "micropython"}
 CORE_NAMES = {"collections": {"deque"}}
 

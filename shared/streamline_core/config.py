@@ -118,6 +118,7 @@ class EdgeConfig:
     frame_bytes_max: int
     conflict_resolution: str
     merge: "str | None"
+    conflict_log: "str | None"
     mesh: "MeshConfig | None"
     broker: "str | None"
     broker_listen: str

@@ -100,6 +100,7 @@ _TABLE = (
     ("", "frame_bytes_max", read_size, 65536, (576, 65536)),
     ("", "conflict_resolution", read_choice, STRATEGIES[0], STRATEGIES),
     ("", "merge", read_text, None, None),
+    ("", "conflict_log", read_topic, None, None),
     ("", "broker", read_url, None, ("embedded",)),
     ("", "broker_listen", read_text, "127.0.0.1:1883", None),
     ("", "broker_password_file", read_text, None, None),
@@ -295,5 +296,8 @@ def _check_together(config: EdgeConfig, check: Check) -> None:
             ("resources", "max_storage"),
             "%d holds less than two segments of log.segment_bytes" % config.resources.max_storage,
         )
+    told = config.topics.get(config.conflict_log) if config.conflict_log is not None else None
+    if config.conflict_log is not None and (told is None or told.kind == "keyed" or told.direction != "local"):
+        check.problem(("conflict_log",), "%r has to be one of local_topics, of kind log; add it there" % config.conflict_log)
     if config.cloud_endpoint is None and (config.password_file or config.cert_file):
         check.problem(("cloud_endpoint",), "is missing, and there are credentials for it")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Iterator, Sequence
 
     from .conflict import Merge, Resolution
+    from .conflict_log import ConflictLog
     from .log import Log
     from .log_limits import LogLimits
     from .node import Node
@@ -32,6 +33,7 @@ class Tables:
         self._node = node
         self._limits = limits
         self._buf = bytearray(limits.batch_bytes)
+        self._conflict_log: "ConflictLog | None" = None
 
     def open(self, topic: str, partitions: "list[Partition]", definition: "TopicDefinition", merge: "Merge | None") -> None:
         """Take up a keyed topic and fold its tables. Raises UsageError for a strategy without its merge module, OSError."""
@@ -57,7 +59,16 @@ class Tables:
                 keyed.trouble = ""
             except (StorageFull, OSError, StreamlineError) as error:
                 keyed.trouble = str(error)
+        if self._node.config.conflict_log is not None:
+            more = self._log_conflicts(self._node.config.conflict_log) or more
         return more
+
+    def _log_conflicts(self, topic: str) -> bool:
+        if self._conflict_log is None:
+            from .conflict_log import ConflictLog  # who logs none pays for none
+
+            self._conflict_log = ConflictLog(self._node, self, topic)
+        return self._conflict_log.tick()
 
     def write(
         self,
@@ -135,6 +146,7 @@ class Tables:
     def status(self) -> "list[dict[str, Any]]":
         """A row for each topic."""
         rows = []
+        told = self._conflict_log
         for topic in sorted(self.topics):
             tables = [keyed.table for keyed in self.topics[topic]]
             resolver = self.resolvers[topic]
@@ -145,6 +157,8 @@ class Tables:
                     "keys": sum([len(table) - table.deleted for table in tables]),
                     "deleted": sum([table.deleted for table in tables]),
                     "conflicts": sum([table.conflicts for table in tables]),
+                    "logged": told.logged.get(topic, 0) if told is not None else 0,
+                    "unlogged": told.unlogged.get(topic, 0) if told is not None else 0,
                     "resolved": dict(resolver.counts),
                     "merge_failures": resolver.merge_failures,
                     "trouble": "; ".join([keyed.trouble for keyed in self.topics[topic] if keyed.trouble]),

@@ -1,6 +1,10 @@
 """Keyed topics: edges and the cloud write the same keys while cut off, and afterwards show the same, by the rule that was chosen."""
 
+import json
+
 from harness import Random, raises
+from streamline_core.config import EdgeConfig
+from streamline_core.config_error import ConfigError
 from streamline_core.errors import StorageFull, UsageError
 from streamline_core.extension import pack_carried, pack_own, version_of
 from streamline_core.record import Record
@@ -284,6 +288,41 @@ def test_a_restored_disk_that_writes_on_loses_no_version_and_supersedes_none_it_
     one.node.produce("state", b"settled", b"k")
     converged(world)
     assert value(world.edges["e1"], b"k") == b"settled" and one.node.tables.conflicts("state") == []
+
+
+def test_each_conflict_is_told_once_in_a_local_topic():
+    world = World()
+    local = {"sync_topics": [STATE], "local_topics": ["conflicts", "other"], "conflict_log": "conflicts"}
+    one = world.edge("e0", **local).connect()
+    two = world.edge("e1", sync_topics=[STATE]).connect()
+    converged(world)
+    told = one.node.consumer("conflicts")
+
+    def conflict(key, first, second):
+        one.disconnect()
+        one.node.produce("state", first, key) if first is not None else one.node.delete("state", key)
+        two.node.produce("state", second, key)
+        world.run(300)
+        one.connect()
+        world.run(1000)
+        converged(world)
+
+    conflict(b"k", b"a", b"b")
+    conflict(b"\xff", b"same", b"same")
+    rows = [(record.key, json.loads(record.value)) for record in told.take()]
+    assert [(key, row["topic"], row["key"], row["type"]) for key, row in rows] == [
+        (b"k", "state", "k", "concurrent write"), (b"\xff", "state", "0xff", "ordering")
+    ]  # fmt: skip
+    assert len(rows[0][1]["versions"]) == 2 and rows[0][1]["winners"] == rows[0][1]["versions"][1:]
+    one.node.produce("state", b"resolved", b"k")
+    converged(world)
+    assert told.take() == [] and one.node.status()["tables"][0]["logged"] == 2
+    conflict(b"k", None, b"again")
+    assert [json.loads(record.value)["type"] for record in told.take()] == ["delete/update"]
+    again = dict(local, conflict_log="state", node_id="e2", data_dir="-")
+    for wrong in ("state", "nowhere"):
+        again["conflict_log"] = wrong
+        assert "conflict_log" in str(raises(ConfigError, EdgeConfig.from_dict, again))
 
 
 def test_a_stamp_of_an_absurd_future_loses_on_every_replica():
