@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamline_core.gaps import EXPIRED
+
 OFFLINE_SECS = 60.0
 STUCK_SECS = 30.0
 
@@ -45,7 +47,7 @@ class Health:
             problems.append(f"connected, but {pending} records have not moved for {int(now - self._moved_at)} s")
         for row in self._ledger:
             for cause, count in sorted([*row["lost"].items(), *row["unconfirmed"].items()]):
-                if count:
+                if count and not (row.get("local") and cause == EXPIRED):  # that is what was asked for
                     problems.append(f"{row['topic']}/{row['partition']}: {count} records lost: {cause}")
             if row.get("refused"):
                 problems.append(f"{row['topic']}/{row['partition']}: the cloud refuses it: {row['refused']}")
@@ -57,6 +59,8 @@ class Health:
         for row in self._status.get("tables", ()):
             if row["merge_failures"]:
                 problems.append(f"{row['topic']}: its merge module failed {row['merge_failures']} times; every version is shown")
+            if row.get("unlogged"):
+                problems.append(f"{row['topic']}: {row['unlogged']} conflicts could not be written to the conflict_log")
             if row["unreadable"]:
                 problems.append(f"{row['topic']}: {row['unreadable']} versions cannot be read")
         problems += [f"storage failed: {text}" for text in self._status.get("storage_failures", ())]

@@ -65,7 +65,8 @@ class LogConfig:
 class TopicConfig:
     """One topic. direction: one of topic.DIRECTIONS, "local" for one that never leaves the node; strategy, merge: of a keyed one, what is
     shown of conflicting versions, and the module that merges them; feed_filter: which keys the cloud sends here; unchanged_max_age_ms:
-    for how long a value that is written again as it is needs no new version, 0: never."""
+    for how long a value that is written again as it is needs no new version, 0: never; retention_ms: for how long a log keeps what it
+    holds, 0: as long as there is room."""
 
     def __init__(
         self,
@@ -78,10 +79,12 @@ class TopicConfig:
         merge: "str | None" = None,
         feed_filter: str = "",
         unchanged_max_age_ms: int = 0,
+        retention_ms: int = 0,
     ) -> None:
         self.name, self.kind, self.direction = name, kind, direction
         self.partitions, self.priority, self.strategy = partitions, priority, strategy
         self.merge, self.feed_filter, self.unchanged_max_age_ms = merge, feed_filter, unchanged_max_age_ms
+        self.retention_ms = retention_ms
 
 
 class IngestRule:

@@ -125,7 +125,7 @@ _NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
     ("resources", "max_cpu_percent", (None,)),
     ("resources", "max_file_descriptors", (None,)),
     ("resources", "max_connections", (None,)),
-    ("resources", "eviction_policy", ("oldest", "reject")),
+    ("resources", "eviction_policy", ("oldest", "reject", "priority", "lru")),
     ("mesh", "enabled", (False,)),
 )
 # The keys of an entry of sync_topics: key, kind, default, allowed, values that are honoured (None: all).
@@ -134,13 +134,14 @@ _TOPIC_TABLE = (
     ("kind", read_choice, "log", KINDS, None),
     ("direction", read_choice, "edge_to_cloud", ("edge_to_cloud", "cloud_to_edge", "bidirectional"), None),
     ("partitions", read_int, 1, (1, PARTITIONS_MAX), None),
-    ("priority", read_int, 5, (1, 10), (5,)),
+    ("priority", read_int, 5, (1, 10), None),
     ("strategy", read_choice, None, STRATEGIES, None),
     ("merge", read_text, None, None, None),
     ("feed_filter", read_text, "", None, None),
     ("unchanged_max_age", read_ms, 0, (0, 30 * 86400000), None),
+    ("retention", read_ms, 0, (0, 3650 * 86400000), None),
 )
-_LOCAL_KEYS = ("topic", "kind", "partitions", "strategy", "merge", "unchanged_max_age")
+_LOCAL_KEYS = ("topic", "kind", "partitions", "strategy", "merge", "unchanged_max_age", "retention")
 _INGEST_KEYS = ["from", "topic", "key"]
 
 
@@ -223,7 +224,7 @@ def _read_topics(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "
                 merge = (values["merge"] or config.merge) if strategy == CUSTOM_MERGE else None
                 topics[name] = TopicConfig(
                     name, values["kind"], direction, values["partitions"], values["priority"], strategy, merge, values["feed_filter"],
-                    values["unchanged_max_age"],
+                    values["unchanged_max_age"], values["retention"],
                 )  # fmt: skip
     return topics
 
@@ -239,6 +240,8 @@ def _check_topic(config: EdgeConfig, path: "Path", values: "dict[str, Any]", dir
             check.problem(path + ("merge",), "is missing; custom_merge needs a module: python:FILE.py or wasm:FILE.wasm")
     elif values["merge"] is not None:
         check.problem(path + ("merge",), "is for the strategy custom_merge")
+    if values["retention"] and values["kind"] != "log":
+        check.problem(path + ("retention",), "is for logs; a keyed topic keeps what stands of each key")
     if values["feed_filter"]:
         if direction not in ("cloud_to_edge", "bidirectional"):
             check.problem(path + ("feed_filter",), "is for topics that flow down from the cloud; this one is %s" % direction)

@@ -63,6 +63,7 @@ class Consumer:
 
     def take(self, bytes_max: int = 65536) -> "list[Record | Gap]":
         """What comes next, of about `bytes_max` stored bytes; empty at the durable end, and only there. Raises OSError."""
+        self.log.used_ms = self.log.clock.monotonic_ms()
         while True:
             before = self.log, self._reader.offset
             found = self._take(bytes_max)

@@ -54,6 +54,7 @@ class Log:
         self.kept_from = -1  # what lies at or above it is still needed here; -1: nothing is
         self.held = False  # a successor whose predecessor's seal is not durable: so nothing here is
         self.total_bytes = 0
+        self.used_ms = 0  # when it was last written to or read (monotonic), in this life of the process
         self.definition: "tuple[object, ...]" = ()  # of its topic, as it goes into a HAVE
         self.epochs_held: "list[int]" = []  # other epochs of this (topic, partition) that are still here
         self._builder = BatchBuilder(limits.batch_bytes, clock)
@@ -379,6 +380,7 @@ class Log:
         if self._commit_at_ms >= 0 and not self._mark.waiting:
             if now_ms >= self._commit_at_ms or self.buffered_bytes >= SYNC_BYTES:
                 self.commit()
+                self.used_ms = now_ms
         if self.state.slots.stalled and now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
             self._state_saved_ms = now_ms
             self.state.slots.retry()
@@ -480,7 +482,12 @@ class Log:
         end = self.bases[1] if len(self.bases) > 1 else self.written
         return end <= self.durable and (self.kept_from < 0 or end <= self.kept_from)
 
-    def evict_oldest(self) -> int:
+    def end_segment(self) -> None:
+        """What is written from now on goes into another segment."""
+        self.commit()
+        self._head_open = False
+
+    def evict_oldest(self, cause: str = EVICTED) -> int:
         """Give back the oldest segment, never the one being written; returns its bytes (0: nothing can go). What the
         other side does not have becomes a gap, and the file goes only when it is durably noted that it may be missing."""
         if not self.can_evict:
@@ -491,7 +498,7 @@ class Log:
         self.total_bytes -= size
         name = segment_name(self.folder, base)
         if end > self.state.acked:
-            self.state.gaps.add(max(base, self.state.acked), end, EVICTED)
+            self.state.gaps.add(max(base, self.state.acked), end, cause)
         elif end <= self.state.durable_checkpoint:
             self.storage.remove(name)
             return size

@@ -15,6 +15,7 @@ from .log_limits import LogLimits, StorageBudget
 from .partition import Partition
 from .producers import UNKNOWN_OFFSET
 from .recovery import recover
+from .resources import ResourceManager
 from .session import EDGE, Identity
 from .slots import Slots
 from .topic import TopicDefinition, partition_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .config import EdgeConfig
     from .conflict import Merge
     from .downlink import Downlink
+    from .expiry import Expiry
     from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Storage
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
-RESERVE_SEGMENTS = 2  # kept free, so that gaps and cursors can always be written
 FEED_CREDIT_BYTES_MAX = 1 << 20
 MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
 
@@ -68,10 +69,9 @@ class Node:
         self.storage_id = b""
         self._sticky: "dict[str, int]" = {}
         self._reopen_at_ms: "dict[str, int]" = {}
-        self._queue_room = -1
-        self.stored_bytes = 0
-        self._budget = StorageBudget(0)
-        self._kept = True  # whether the storage limit was, when stock was last taken
+        self.resources = ResourceManager(self, StorageBudget(0))
+        self._bounded = config.sync.max_queue_size > 0  # whether records that are owed are counted
+        self._expiry: "Expiry | None" = None
         self.link: "Link | None" = None
         self.tables: "Tables" = NoTables()  # type: ignore[assignment]
         self.downlink: "Downlink" = NoDownlink()  # type: ignore[assignment]
@@ -91,7 +91,7 @@ class Node:
             self._slots.save(self.storage_id)
         log = config.log
         limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
-        self._budget = limits.budget
+        self.resources = ResourceManager(self, limits.budget)
         frames_worth = FRAMES_WORTH if self._codecs.compresses else 1
         raw_bytes = min(frames.RAW_BYTES_MAX // 2, frames_worth * config.frame_bytes_max)
         buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
@@ -104,7 +104,7 @@ class Node:
         now, interval_ms = self.clock.monotonic_ms, sync.interval_secs * 1000
         self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, interval_ms, sync.bandwidth_limit, now)
         self.link.paused = not sync.enabled
-        self._measure()
+        self.resources.take_stock()
 
     def _prepare(self, limits: LogLimits, credit_bytes: int) -> None:
         """Load what the topics need: what none of them needs costs a board no memory."""
@@ -117,6 +117,10 @@ class Node:
             from .downlink import Downlink
 
             self.downlink = Downlink(self, limits, credit_bytes)
+        if any([topic.retention_ms for topic in topics]):
+            from .expiry import Expiry
+
+            self._expiry = Expiry(self)
 
     def _open_topic(self, name: str, limits: LogLimits) -> None:
         """Raises UsageError where a merge module is missing."""
@@ -139,7 +143,7 @@ class Node:
         """Commit everything and save what is worth it; it is done when `idle`."""
         now_ms = self.clock.monotonic_ms()
         self.downlink.close()
-        for log in self._every_log():
+        for log in self.every_log():
             if log.failure is None:
                 try:
                     log.commit()
@@ -149,7 +153,7 @@ class Node:
 
     @property
     def idle(self) -> bool:
-        logs_idle = all([log.idle or log.failure is not None for log in self._every_log()])
+        logs_idle = all([log.idle or log.failure is not None for log in self.every_log()])
         return logs_idle and not self._slots.ticket and self.downlink.idle
 
     def _all(self) -> "Iterator[Partition]":
@@ -157,7 +161,7 @@ class Node:
             for partition in self._partitions[name]:
                 yield partition
 
-    def _every_log(self) -> "list[Log]":
+    def every_log(self) -> "list[Log]":
         """Whoever has tickets and bytes on the storage."""
         own = [log for partition in self._all() for log in partition.all_logs()]
         return own + self.tables.logs() + [log for partition in self.downlink.partitions() for log in partition.all_logs()]
@@ -198,17 +202,18 @@ class Node:
         log = self._partition(topic, partition).current
         if self.topics[topic].direction == "cloud_to_edge":
             raise UsageError("topic %s flows from the cloud to edges; nothing is produced to it here" % topic)
-        rejects = self.config.resources.eviction_policy == "reject"
-        if self._budget.left <= (size if rejects else 0):
-            kept = self._measure()
-            if rejects and (not kept or self._budget.left < size):
-                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % self.stored_bytes)
-        if self._queue_room >= 0:
-            if n > self._queue_room:
-                self._measure()  # the cloud may have confirmed something since
-            if n > self._queue_room:
+        resources = self.resources
+        if resources.budget.left <= (size if resources.rejects else 0):
+            kept = resources.take_stock()
+            if resources.rejects and (not kept or resources.budget.left < size):
+                stored = resources.stored_bytes
+                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % stored)
+        if self._bounded:
+            if n > resources.queue_room:
+                resources.take_stock()  # the cloud may have confirmed something since
+            if n > resources.queue_room:
                 raise QueueFull("%d records wait for the cloud, as many as sync.max_queue_size allows" % self.config.sync.max_queue_size)
-            self._queue_room -= n
+            resources.queue_room -= n
         return log
 
     def produce(
@@ -232,7 +237,7 @@ class Node:
         if self._special and topic in self._special:
             log = self._writable(topic, partition, key, 1)
             return self.tables.write(log, topic, value, key, headers, timestamp_ms, producer, sequence)
-        if found is not None and partition <= 0 and self._queue_room < 0 and self._budget.left > 0 and len(found) == 1:
+        if found is not None and partition <= 0 and not self._bounded and self.resources.budget.left > 0 and len(found) == 1:
             log = found[0].current  # the way of most records, without a call: it is a third of the work on a board
         else:
             log = self._writable(topic, partition, key, 1)
@@ -241,12 +246,6 @@ class Node:
         if key is None and not headers and timestamp_ms is None:
             return log, log.append(value, producer, sequence)
         return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
-
-    def room(self, size: int) -> bool:
-        """Whether the limits let so many bytes more be stored."""
-        if self._budget.left <= size or not self._kept:
-            return self._measure() and self._budget.left > size
-        return True
 
     def delete(self, topic: str, key: "Buffer") -> "tuple[Log, int]":
         """Write that a key of a keyed topic is deleted; as `produce`."""
@@ -302,7 +301,7 @@ class Node:
                 self._the_link().offer(successor)
         for partition in self.downlink.partitions():
             partition.tick()
-        for log in self._every_log():
+        for log in self.every_log():
             if log.failure is not None:
                 deadlines.append(self._reopen(log, now_ms))
             try:
@@ -312,7 +311,9 @@ class Node:
         if self.tables.topics and self.tables.tick():
             deadlines.append(now_ms)
         deadlines.extend(self.downlink.tick(now_ms))
-        self._measure()
+        if self._expiry is not None:
+            deadlines.append(self._expiry.tick(now_ms))
+        self.resources.take_stock()
         if self.link is not None:
             deadlines.append(self.link.tick())
         waiting = [t for t in deadlines if t >= 0]
@@ -338,58 +339,17 @@ class Node:
         if ticket == self._slots.ticket:
             self._slots.synced(error)
             return
-        for log in self._every_log():
+        for log in self.every_log():
             if log.owns(ticket):
                 log.synced(ticket, error)
                 return
         self.downlink.synced(ticket, error)
 
-    def _measure(self) -> bool:
-        """Take stock of what is stored and owed, and give back what a limit demands. Returns whether the storage limit is kept."""
-        stored = owed = 0
-        for log in self._every_log():
-            stored += log.total_bytes
-            if not log.local:
-                owed += max(0, log.next - log.state.acked)
-        limit = self._storage_limit(stored)
-        while stored > limit:
-            freed = self._evict()
-            if not freed:
-                break
-            stored -= freed
-        self.stored_bytes = stored
-        self._kept = kept = stored <= limit
-        if kept:
-            self._budget.left = limit - stored
-        else:  # what is stored is not durable yet, and cannot go: a look for each batch is enough
-            self._budget.left = 0 if self.config.resources.eviction_policy == "reject" else self.config.log.batch_bytes
-        queue_max = self.config.sync.max_queue_size
-        self._queue_room = max(0, queue_max - owed) if queue_max else -1
-        return kept
+    # What others of the core need of it
 
-    def _storage_limit(self, stored: int) -> int:
-        """What may be stored before something must go: a reserve below the cap, and below what the disk has."""
-        cap = self.config.resources.max_storage
-        room = stored + self.storage.free_bytes()
-        if cap:
-            room = min(room, cap)
-        return room - min(room // 8, RESERVE_SEGMENTS * self.config.log.segment_bytes)
-
-    def _evict(self) -> int:
-        """Give back one segment: the oldest of what is owed to nobody, else (unless the policy rejects) of what is not delivered yet."""
-        best = None
-        for partition in list(self._all()) + self.downlink.partitions():
-            for log in partition.logs():
-                if not log.bases:
-                    continue
-                end = log.bases[1] if len(log.bases) > 1 else log.written
-                owed = not partition.local and end > log.state.acked
-                if owed and self.config.resources.eviction_policy == "reject":
-                    continue
-                rank = (owed, -log.total_bytes, log.folder)
-                if (best is None or rank < best[0]) and log.can_evict:
-                    best = (rank, log)
-        return best[1].evict_oldest() if best is not None else 0
+    def partitions(self) -> "list[Partition]":
+        """All that holds logs: of what is written here, and of what comes down."""
+        return list(self._all()) + self.downlink.partitions()
 
     # The link
 

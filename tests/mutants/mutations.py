@@ -164,7 +164,7 @@ MUTATIONS = (
     ),
     # Gaps, eviction
     Mutation("neighbouring gaps take one cause", "gaps.py", " and merged[-1][2] == row[2]:", ":", CAUSE),
-    Mutation("an eviction leaves no note", "log.py", "self.state.gaps.add(max(base, self.state.acked), end, EVICTED)", "pass", CAUSE),
+    Mutation("an eviction leaves no note", "log.py", "self.state.gaps.add(max(base, self.state.acked), end, cause)", "pass", CAUSE),
     Mutation(
         "a segment goes before its gap is noted",
         "log.py",
@@ -184,17 +184,15 @@ MUTATIONS = (
     ),
     Mutation(
         "what is owed is evicted before what is not",
-        "node.py",
-        "rank = (owed, -log.total_bytes, log.folder)",
-        "rank = (not owed, -log.total_bytes, log.folder)",
+        "resources.py",
+        "rank = (owed, self._worth",
+        "rank = (not owed, self._worth",
         SILENT,
     ),
-    Mutation(
-        "`reject` evicts what is owed", "node.py", 'if owed and self.config.resources.eviction_policy == "reject":', "if False:", SILENT
-    ),
-    Mutation("the cap on storage is forgotten", "node.py", "        if cap:\n", "        if False:\n", BOUNDED),
+    Mutation("`reject` evicts what is owed", "resources.py", "if owed and self.rejects:", "if False:", SILENT),
+    Mutation("the cap on storage is forgotten", "resources.py", "if config.resources.max_storage:", "if False:", BOUNDED),
     Mutation("the cap on storage is looked at once a turn", "log.py", "self.limits.budget.left -= size", "pass", BOUNDED),
-    Mutation("the queue's room is not counted down", "node.py", "self._queue_room -= n", "pass", BOUNDED),
+    Mutation("the queue's room is not counted down", "node.py", "resources.queue_room -= n", "pass", BOUNDED),
     # Producers
     Mutation(
         "a repeat is stored",
@@ -595,4 +593,13 @@ MUTATIONS = (
         "if False:",
         TWICE,
     ),
+    Mutation("by priority all is worth the same", "resources.py", "return self._node.topics[partition.topic].priority", "return 0", SILENT),
+    Mutation(
+        "what goes is not the oldest",
+        "resources.py",
+        "if owed else 0, self._age(log), log.folder)",
+        "if owed else 0, 0, log.folder)",
+        SILENT,
+    ),
+    Mutation("what is young expires, too", "expiry.py", "0 < self._newest_ms(log) < before_ms:", "0 < self._newest_ms(log):", SILENT),
 )

@@ -134,7 +134,7 @@ def test_what_is_not_built_is_refused_by_name():
                 "max_cpu_percent": 80,
                 "max_file_descriptors": 100,
                 "max_connections": 5,
-                "eviction_policy": "lru",
+                "eviction_policy": "compact",
             },
             "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
         }
