@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from .session import Session
     from .tables import Tables
 
+STORAGE_ID_BYTES = 8
+AS_CONFIGURED, PAUSED, RESUMED = 0, 1, 2  # what an operator has said about sync
+RETRY_SLOTS_MS = 5000
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
@@ -67,6 +70,8 @@ class Node:
         self._special: "dict[str, bool]" = {}  # topics to which not everything can be produced
         self._slots = Slots(storage, "node")
         self.storage_id = b""
+        self._steered = AS_CONFIGURED
+        self._slots_tried_ms = 0
         self._sticky: "dict[str, int]" = {}
         self._reopen_at_ms: "dict[str, int]" = {}
         self.resources = ResourceManager(self, StorageBudget(0))
@@ -82,10 +87,11 @@ class Node:
         """Recover every log. Raises OSError where the storage cannot be read."""
         config = self.config
         saved = self._slots.load()
-        if saved is not None and len(saved) == 8:
-            self.storage_id = saved
+        if saved is not None and STORAGE_ID_BYTES <= len(saved) <= STORAGE_ID_BYTES + 1:
+            self.storage_id = saved[:STORAGE_ID_BYTES]
+            self._steered = saved[STORAGE_ID_BYTES] if len(saved) > STORAGE_ID_BYTES else AS_CONFIGURED
         else:
-            fresh = bytearray(8)
+            fresh = bytearray(STORAGE_ID_BYTES)
             self.entropy.fill(fresh)
             self.storage_id = bytes(fresh)
             self._slots.save(self.storage_id)
@@ -103,7 +109,7 @@ class Node:
         backoff = Backoff(self.entropy, sync.retry.initial_ms, sync.retry.max_ms)
         now, interval_ms = self.clock.monotonic_ms, sync.interval_secs * 1000
         self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, interval_ms, sync.bandwidth_limit, now)
-        self.link.paused = not sync.enabled
+        self.link.paused = not sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
         self.resources.take_stock()
 
     def _prepare(self, limits: LogLimits, credit_bytes: int) -> None:
@@ -314,6 +320,11 @@ class Node:
         if self._expiry is not None:
             deadlines.append(self._expiry.tick(now_ms))
         self.resources.take_stock()
+        if self._slots.stalled:
+            if now_ms - self._slots_tried_ms >= RETRY_SLOTS_MS:
+                self._slots_tried_ms = now_ms
+                self._slots.retry()
+            deadlines.append(self._slots_tried_ms + RETRY_SLOTS_MS)
         if self.link is not None:
             deadlines.append(self.link.tick())
         waiting = [t for t in deadlines if t >= 0]
@@ -376,10 +387,18 @@ class Node:
         self._the_link().sync_now()
 
     def pause(self) -> None:
-        self._the_link().paused = True
+        """Send nothing, over restarts too, until `resume`."""
+        self._steer(PAUSED, True)
 
     def resume(self) -> None:
-        self._the_link().paused = False
+        """Undo `pause`; where sync is not enabled, send all the same, over restarts too."""
+        self._steer(AS_CONFIGURED if self.config.sync.enabled else RESUMED, False)
+
+    def _steer(self, steered: int, paused: bool) -> None:
+        self._the_link().paused = paused
+        if steered != self._steered:
+            self._steered = steered
+            self._slots.save(self.storage_id + (bytes((steered,)) if steered != AS_CONFIGURED else b""))
 
     def _the_link(self) -> Link:
         if self.link is None:

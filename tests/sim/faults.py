@@ -202,9 +202,8 @@ def _clock(fleet, machine, ms, number):
 
 def _pause(fleet, machine, ms, number):
     if machine.node is not None:
-        node = machine.node
-        node.pause()
-        fleet.until(ms, lambda: node.resume() or machine.turn())
+        machine.steer(True)
+        fleet.until(ms, lambda: machine.steer(False))
 
 
 _DO = {

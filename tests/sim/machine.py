@@ -47,6 +47,7 @@ class Machine:
         self.app = Application(self)
         self.node = None
         self.boots = 0
+        self._paused = False
         self.retired = False
         self._start_at_ms = -1
         self._wake_at_ms = -1
@@ -74,7 +75,21 @@ class Machine:
             return
         self.node = node
         self.fleet.note("%s starts (%d)" % (self.label, self.boots))
+        if node.link.paused != self._paused:  # a cut came before it was noted
+            self.steer(self._paused)
         self.try_link()
+        self.turn()
+
+    def steer(self, paused):
+        """Somebody pauses sync, or resumes it."""
+        self._paused = paused
+        if self.node is None:
+            return
+        try:
+            self.node.pause() if paused else self.node.resume()
+        except PowerCut:
+            self.lose_power(200)
+            return
         self.turn()
 
     @property

@@ -187,6 +187,25 @@ def test_pause_holds_data_back_and_resume_lets_it_go():
     assert world.values() == [values]
 
 
+def test_a_pause_lasts_over_restarts_and_so_does_a_resume():
+    for enabled in (True, False):
+        world = World()
+        edge = world.edge("e1", sync={"enabled": enabled}).connect()
+        world.run(100)
+        assert (edge.node.link.state == "paused") == (not enabled)
+        for pause in (True, False, True, False):
+            edge.node.pause() if pause else edge.node.resume()
+            world.run(100)
+            edge.power_cut()
+            edge.connect()
+            assert (edge.node.link.state == "paused") == pause
+        storage_id = edge.node.storage_id
+        values = produce(edge, 10)
+        world.run_until(world.drained)
+        edge.power_cut()
+        assert world.values() == [values] and edge.node.storage_id == storage_id
+
+
 def test_an_interval_paces_and_sync_now_does_not_wait():
     world = World()
     edge = world.edge("e1", sync={"interval_secs": 30}).connect()
