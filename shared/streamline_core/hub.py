@@ -7,47 +7,40 @@ greeting. Knows nothing of MQTT or SQL.
 
 from . import VERSION, frames
 from .backoff import jitter
-from .batch import batches, records
-from .errors import CorruptRecord, ProtocolError, QueueFull, StreamlineError, UsageError
+from .errors import ProtocolError, StreamlineError, UsageError
 from .frames import DATA, ERROR, HELLO
 from .hlc import HybridClock
-from .hub_feeds import HubFeeds
+from .hub_commits import CommitQueue
+from .hub_feeds import FeedSource, HubFeeds
 from .hub_node import SWAP_MS, SWAPS_MAX, NodeAtHub
+from .hub_producer import HubProducer
 from .hub_streams import IDLE_MS, HubStreams, StreamRefused
 from .hub_table import HubTable
-from .hub_writer import HubWriter
 from .recovery import random_u32
 from .session import HUB, OPEN, UNKNOWN_SESSION, Identity, Session
 from .store_ops import ChunkReceived, HubOpened, NodeSeen
 from .stream import check_node_id, check_topic
-from .tables import check_key
-from .topic import partition_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Sequence
+    from typing import Any
 
     from .codec import Codecs
     from .frames import Frame
-    from .hub_writer import Written
-    from .ports import Buffer, Clock, Entropy, Store
+    from .ports import Clock, Entropy, Store
     from .receiver import StreamReceiver
     from .reconcile import Dot
     from .sender import Parting, StreamSender
     from .store_ops import Op
     from .topic import TopicDefinition
 
-COMMIT_BYTES_MAX = 8 << 20  # of one transaction, so that a slow disk still confirms in steps
-COMMIT_RETRY_MS = 1000
 ERROR_INTERVAL_MS = 1000  # at most one ERROR to a node in that time
 SHORT_MS = 200  # how often those who have nothing to send are looked for, while others get no credit
 RESTART_AWAY_MS = 1000
 VERSION_REFUSED = "version"
 VERSION_AWAY_MS = 60000
-OPS_MAX = 65536  # waiting for the store; beyond it frames are dropped, and their senders come again
 NOTICES_MAX = 100
 TOMBSTONE_MS = 30 * 86400000
-TOMBSTONES_MS = 600000  # how often those that may go are looked for
 HANDLE_MAX = 0xFFFF  # as DATA names it
 
 
@@ -84,7 +77,6 @@ class Hub:
         self.boot = b""
         self.notices: "list[str]" = []  # what a person should hear of; the shell takes them out
         self.counters = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0, "refused_frames": 0}
-        self.counters.update({"commits": 0, "commit_errors": 0})
         self._clock = clock
         self._entropy = entropy
         self._store = store
@@ -92,14 +84,11 @@ class Hub:
         self.streams = HubStreams(store, config.credit_bytes, config.topics)
         self.table = HubTable(config.node_id, store)
         self.feeds = HubFeeds(config.node_id, store, codecs, self.table)
-        self._hlc = HybridClock(clock)
-        self._writer: "HubWriter | None" = None
+        self.commits = CommitQueue(store)
+        hlc = HybridClock(clock)
+        self.producer = HubProducer(config.node_id, clock, hlc, entropy, codecs, self.streams, self.table, self.commits)
+        self.define, self.produce = self.producer.define, self.producer.produce
         self._buffer = bytearray(frames.DATA_HEADER_BYTES + config.feed_bytes)
-        self._ops: "list[Op]" = []
-        self._committing: "list[Op]" = []
-        self._ticket = 0
-        self._retry_at_ms = -1
-        self._tombstones_at_ms = 0
         self._to_send: "list[str]" = []  # nodes that have frames, in turn
         self._swept_ms = 0
         self._me: "Identity | None" = None
@@ -109,8 +98,8 @@ class Hub:
         self._entropy.fill(boot)
         self.boot = bytes(boot)
         term = random_u32(self._entropy)
-        self._writer = HubWriter(self.config.node_id, term, self._hlc, self._entropy)
-        self._add([HubOpened(term)])
+        self.producer.open(term)
+        self.commits.add([HubOpened(term)])
         self._me = Identity(
             self.config.node_id, HUB, self.boot, frames.FRAME_BYTES_MAX, frames.RAW_BYTES_MAX, "streamline-cloud " + VERSION
         )
@@ -167,12 +156,12 @@ class Hub:
             candidate = Session(self._me, self, self._codecs, self._entropy, self._buffer)
             candidate.answer(frame, self._clock.wall_ms())
             node.candidate = candidate
-        elif len(self._ops) > OPS_MAX:
+        elif self.commits.is_behind:
             raise ProtocolError("the store is behind")
         elif node.current is not None and frame.session == node.current.id:
             node.current.receive(frame, now_ms)
             if node.current is not None:
-                self._add(self.feeds.heard(node.current))
+                self.commits.add(self.feeds.heard(node.current))
         elif node.candidate is not None and frame.session == node.candidate.id:
             self._switch(node, node.candidate, now_ms)
             node.candidate.receive(frame, now_ms)
@@ -199,7 +188,7 @@ class Hub:
                 if len(node.swaps_ms) == SWAPS_MAX and len(self.notices) < NOTICES_MAX:
                     self.notices.append("two devices use the node id %s: their disks alternate; give one another node_id" % node.node)
             node.storage_id = peer.storage_id
-        self._add([NodeSeen(node.node, peer.storage_id, peer.software)])
+        self.commits.add([NodeSeen(node.node, peer.storage_id, peer.software)])
         node.current = session
 
     def _release(self, session: Session) -> None:
@@ -267,7 +256,7 @@ class Hub:
         except StreamRefused as error:
             session.error(error.code, str(error), error.away_ms, handle)
             return None
-        self._add(ops)
+        self.commits.add(ops)
         defined = self.streams.definition(topic)
         if defined is not None:
             if defined.kind == "keyed":
@@ -281,127 +270,29 @@ class Hub:
         receiver.bases = lambda key, writer, offset: table.value_of(topic, partition, key, writer, offset)
 
     def arrived(self, session: Session, receiver: "StreamReceiver", ops: "list[Op]") -> None:
-        definition = self.streams.definition(receiver.stream.topic)
-        if definition is not None and definition.kind == "keyed":
+        if self.producer.is_keyed(receiver.stream.topic):
             for op in ops:
-                self._add([op])
+                self.commits.add([op])
                 if isinstance(op, ChunkReceived):
-                    self._join(op)
+                    self.producer.join(op)
         else:
-            self._add(ops)
-
-    def _join(self, op: ChunkReceived) -> None:
-        """What a chunk of a keyed topic, which is on its way to the store, changes of what stands."""
-        stream = op.stream
-        data = self._codecs.by_id(op.codec_id).decompress(memoryview(op.data), op.raw_bytes)
-        heads = self._the_writer().heads(stream.topic, stream.partition)
-        self._add(self.table.take(op, data, heads, self._clock.wall_ms()))
+            self.commits.add(ops)
 
     def versions(self, session: Session, handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:
-        """A node found that we have not some versions. Those that we had are superseded, and it is told so. Others are written again as
-        they are, in a stream of our own: our store was rolled back, and the node may be the only one that has them. Raises
-        ProtocolError."""
+        """A node found that we have not some versions. Raises ProtocolError."""
         source = session.outlet.senders[handle].log
-        topic, partition = source.stream.topic, source.stream.partition
-        rolled_back = (topic, partition) in self.feeds.rolled_back
         compared = session.reconcilers.by_handle[handle] if session.reconcilers is not None else None
-        if compared is None:
-            return
-        try:
-            for header, body in batches(batch):
-                for record in records(header, body):
-                    superseded = self.table.superseded(record, topic, partition)
-                    if superseded is not None:
-                        compared.tell_gone(record.key or b"", superseded)
-                    elif (rolled_back or not source.sends(record)) and not self.table.stands(record, topic, partition):  # type: ignore[union-attr]
-                        value, headers, timestamp_ms = None if record.tombstone else record.value, record.headers, record.timestamp_ms
-                        self._the_writer().produce(topic, partition, value, record.key, headers, timestamp_ms, None, record.extension)
-        except CorruptRecord as error:
-            raise ProtocolError("versions that cannot be read: %s" % error)
-        except (QueueFull, UsageError):
-            pass  # they are found again
-        self._take_written()
-
-    # What is produced here
-
-    def define(self, topic: str, definition: "TopicDefinition") -> None:
-        """Define a topic, as the first node that offers it would. Raises UsageError for a name, or a definition that differs from what
-        the topic is."""
-        check_topic(topic)
-        try:
-            self._add(self.streams.define(topic, definition))
-        except StreamRefused as error:
-            raise UsageError(str(error))
-
-    def produce(
-        self,
-        topic: str,
-        value: "Buffer | None",
-        key: "Buffer | None" = None,
-        headers: "Sequence[tuple[str, Buffer]]" = (),
-        timestamp_ms: "int | None" = None,
-    ) -> "Written":
-        """Write a record to a topic that flows down to edges; value None deletes a key. `Written.done` hears when it is committed.
-        Raises UsageError, QueueFull: nothing was taken then."""
-        definition = self.streams.definition(topic)
-        if definition is None:
-            raise UsageError("topic %r is not defined here; define it, or let an edge offer it first" % topic)
-        if not definition.down:
-            raise UsageError("topic %s flows from edges to the cloud only; nothing is produced to it here" % topic)
-        keyed = definition.kind == "keyed"
-        checked = check_key(key) if keyed else (bytes(key) if key is not None else None)
-        if value is None and not keyed:
-            raise UsageError("topic %s is a log: nothing can be deleted from it" % topic)
-        partition = partition_of(checked, definition.partitions) if checked is not None else 0
-        context = self.table.seen(topic, partition, checked) if keyed and checked is not None else None
-        written = self._the_writer().produce(topic, partition, value, checked, headers, timestamp_ms, context)
-        if keyed:
-            self._take_written()
-        return written
-
-    def _take_written(self) -> None:
-        """Batches of our own go the way of all others."""
-        for op in self._the_writer().take():
-            self._add([op])
-            definition = self.streams.definition(op.stream.topic)
-            if definition is not None and definition.kind == "keyed":
-                self._join(op)
-
-    def _the_writer(self) -> HubWriter:
-        if self._writer is None:
-            raise UsageError("the hub is not open")
-        return self._writer
+        if compared is not None and isinstance(source, FeedSource):
+            self.producer.take_versions(source, compared, source.place in self.feeds.rolled_back, batch)
 
     # Commits
 
-    def _add(self, ops: "Sequence[Op]") -> None:
-        self._ops.extend(ops)
-
-    def _commit(self) -> None:
-        size = n = 0
-        for op in self._ops:
-            size += len(op.data) if isinstance(op, ChunkReceived) else 64
-            n += 1
-            if size >= COMMIT_BYTES_MAX:
-                break
-        self._committing, self._ops = self._ops[:n], self._ops[n:]
-        self._ticket = self._store.commit(self._committing)
-
     def committed(self, ticket: int, error: "Exception | None" = None) -> None:
         """The store committed, or (error) applied nothing of it: it is tried again."""
-        if ticket != self._ticket:
+        ops = self.commits.completed(ticket, error, self._clock.monotonic_ms())
+        if ops is None:
+            self._forget()
             return
-        self._ticket = 0
-        ops, self._committing = self._committing, []
-        if error is not None:
-            self.counters["commit_errors"] += 1
-            if isinstance(error, (UsageError, ValueError, TypeError, ArithmeticError)):  # no later try will fare better
-                self._forget()
-                return
-            self._ops = ops + self._ops
-            self._retry_at_ms = self._clock.monotonic_ms() + COMMIT_RETRY_MS
-            return
-        self.counters["commits"] += 1
         places = {}
         for op in ops:
             receiver = self.streams.get(op.stream) if getattr(op, "state", None) is not None else None  # type: ignore[attr-defined]
@@ -411,7 +302,7 @@ class Hub:
             if isinstance(op, ChunkReceived):
                 places[op.stream.topic, op.stream.partition] = True
                 self.table.committed(op)
-                self._the_writer().committed(op)
+                self.producer.writer.committed(op)
         for session in self.feeds.committed(sorted(places)):
             if session.peer is not None and self.nodes[session.peer.node_id].online is not False:
                 self._wants_to_send(session.peer.node_id)
@@ -419,11 +310,11 @@ class Hub:
     def _forget(self) -> None:
         """The store refused an op as contradicting what it holds (somebody else wrote to it): what this hub remembers
         is worth nothing, so every node greets again and the store says where they stand."""
-        self._ops = []
+        self.commits.forget()
         self.streams.forget()
         self.table.forget()
         self.feeds.forget()
-        self._the_writer().forget(StreamlineError("the store holds something else than this hub remembers"))
+        self.producer.writer.forget(StreamlineError("the store holds something else than this hub remembers"))
         for node in self.nodes.values():
             if node.current is not None:
                 self._release(node.current)
@@ -433,8 +324,8 @@ class Hub:
         """Do what is due. Returns when to come again (monotonic ms), -1 for never."""
         now_ms = self._clock.monotonic_ms()
         waiting = []
-        if self._writer is not None and self._writer.waiting:
-            self._take_written()
+        if self._me is not None and self.producer.writer.waiting:
+            self.producer.take_written()
         for session in self.feeds.sessions():
             if session.peer is None or self.nodes[session.peer.node_id].online is False:
                 continue  # it greets when it comes back
@@ -442,12 +333,10 @@ class Hub:
             if due_ms >= 0:
                 waiting.append(due_ms)
             self._wants_to_send(session.peer.node_id)
-        if self._ops and not self._ticket:
-            if now_ms >= self._retry_at_ms:
-                self._commit()
-            else:
-                waiting.append(self._retry_at_ms)
-        self._drop_tombstones(now_ms)
+        retry_at_ms = self.commits.tick(now_ms)
+        if retry_at_ms >= 0:
+            waiting.append(retry_at_ms)
+        self.producer.drop_tombstones(now_ms, self.config.tombstone_ms)
         pool = self.streams.pool
         if now_ms - self._swept_ms >= (SHORT_MS if pool.short else IDLE_MS):
             self._swept_ms = now_ms
@@ -456,22 +345,6 @@ class Hub:
         if pool.granted:
             waiting.append(self._swept_ms + (SHORT_MS if pool.short else IDLE_MS))
         return min(waiting) if waiting else -1
-
-    def _drop_tombstones(self, now_ms: int) -> None:
-        """Deletions that everybody has had time to hear of go. Who was away for longer, and still has what was deleted, is told when it
-        compares what it holds with what stands here."""
-        wall_ms = self._clock.wall_ms()
-        if wall_ms is None or now_ms < self._tombstones_at_ms or self._ticket or self._ops:
-            return
-        found = self.table.tombstones(wall_ms - self.config.tombstone_ms)
-        found = [op for op in found if self._is_compared(op.topic)]
-        self._add(found)
-        self._tombstones_at_ms = now_ms + (0 if found else TOMBSTONES_MS)
-
-    def _is_compared(self, topic: str) -> bool:
-        """Whether nodes compare what they hold of a topic with what stands here: not where each is sent something else."""
-        definition = self.streams.definition(topic)
-        return definition is not None and not definition.feed_filter
 
     def _want(self, receiver: "StreamReceiver") -> None:
         """Its sender is told where it stands."""
@@ -497,4 +370,5 @@ class Hub:
                 }
             )
         pool = self.streams.pool
-        return {"counters": dict(self.counters), "credit_granted": pool.granted, "credit_total": pool.total, "nodes": nodes}
+        counters = dict(self.counters, commits=self.commits.commits, commit_errors=self.commits.errors)
+        return {"counters": counters, "credit_granted": pool.granted, "credit_total": pool.total, "nodes": nodes}

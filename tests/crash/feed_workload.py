@@ -135,7 +135,7 @@ class FeedWorkload(Workload):
         return self.node.idle and not forking and all([log.durable == log.next or log.sealed for log in logs])
 
     def drained(self):
-        if not self.world.drained() or self.world.hub._ops or self.world.hub.table._under_way:
+        if not self.world.drained() or self.world.hub.commits.waiting or self.world.hub.table._under_way:
             return False
         for place in self.store.heads:
             if self.store.load_cursor("e1", place[0], place[1]) != self.store.heads[place][0]:

@@ -360,7 +360,7 @@ MUTATIONS = (
     Mutation("a retry never waits longer", "backoff.py", "min(self._max_ms, bound_ms * 2)", "bound_ms", HERD),
     # Hub, credit
     Mutation("an epoch that is gone is never closed", "hub_streams.py", "ops = ops + self._close_others(stream, held)", "pass", SILENT),
-    Mutation("a commit that failed is forgotten", "hub.py", "self._ops = ops + self._ops", "pass", ARRIVES),
+    Mutation("a commit that failed is forgotten", "hub_commits.py", "self.waiting = ops + self.waiting", "pass", ARRIVES),
     Mutation(
         "what is granted exceeds the pool", "credit.py", "n = max(0, min(wanted, self.total - self.granted))", "n = max(0, wanted)", BOUNDED
     ),
@@ -490,8 +490,8 @@ MUTATIONS = (
     ),
     Mutation(
         "what the hub writes has seen nothing",
-        "hub.py",
-        "context = self.table.seen(topic, partition, checked) if",
+        "hub_producer.py",
+        "context = self._table.seen(topic, partition, checked) if",
         "context = {} if",
         AGREE,
     ),

@@ -29,7 +29,7 @@ def why_not_drained(fleet, alive):
     hub, store = fleet.cloud.hub, fleet.cloud.store
     if not fleet.plan.shared:
         return ""
-    if hub._ops or hub._committing or hub._writer.waiting:
+    if hub.commits.waiting or hub.commits.under_way or hub.producer.writer.waiting:
         return "the hub's store is behind"
     for machine in alive:
         feeds = {(row["topic"], row["partition"]): row for row in machine.node.downlink.status()}

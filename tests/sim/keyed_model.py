@@ -56,7 +56,7 @@ class KeyedModel:
         hub, store = self._fleet.cloud.hub, self._fleet.cloud.store
         found = []
         for version in hub.table._siblings((topic, partition, key)):
-            content = store.content_at(version.dot, topic, partition, hub._committing + hub._ops)
+            content = store.content_at(version.dot, topic, partition, hub.commits.under_way + hub.commits.waiting)
             self._check(self._fleet.cloud, key, version, content)
             found.append(content)
         return found

@@ -117,11 +117,11 @@ def test_data_of_an_earlier_session_is_not_taken():
     world.run(50)
     edge.node.produce("t", b"value 10")
     world.run_until(world.drained)
-    refused, commits = world.hub.counters["refused_frames"], world.hub.counters["commits"]
+    refused, commits = world.hub.counters["refused_frames"], world.hub.commits.commits
     world.hub.receive("e1", old)
     assert world.hub.counters["refused_frames"] == refused + 1
     world.run(50)
-    assert world.hub.counters["commits"] == commits and world.values() == [[b"value %d" % i for i in range(11)]]
+    assert world.hub.commits.commits == commits and world.values() == [[b"value %d" % i for i in range(11)]]
 
 
 def test_a_welcome_that_answers_another_hello_opens_nothing():

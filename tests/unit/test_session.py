@@ -87,7 +87,7 @@ def test_a_failing_store_delays_and_loses_nothing():
     values = produce(edge, 100)
     world.store.fail = OSError("disk full")
     world.run(3000)
-    assert world.values() == [] and world.hub.counters["commit_errors"] > 0
+    assert world.values() == [] and world.hub.commits.errors > 0
     world.store.fail = None
     world.run_until(world.drained)
     assert world.values() == [values]
@@ -314,7 +314,7 @@ def test_a_store_that_contradicts_the_hub_is_believed():
     world.run_until(world.drained)
     values += produce(edge, 20, 20)
     world.store.fail = UsageError("a chunk off the watermark")
-    world.run_until(lambda: world.hub.counters["commit_errors"] > 0)
+    world.run_until(lambda: world.hub.commits.errors > 0)
     world.store.fail = None
     world.run_until(world.drained)
     assert world.values() == [values]
