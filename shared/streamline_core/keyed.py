@@ -7,10 +7,11 @@ else holds the topic.
 
 from . import cbor
 from .batch import HEADER_BYTES, OFFSET_MAX, batches, body_is_whole, parse_header, records, understood
+from .carry_over import CarryOver
 from .conflict import Conflict
 from .delta import DELTAS_BYTES_MAX, VALUE_BYTES_MIN, Deltas
 from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull
-from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension, version_of
+from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension
 from .gaps import CORRUPT
 from .reconcile import read_gone
 from .record import encode_record
@@ -42,12 +43,12 @@ OTHERS = "_others"  # no node can be called that
 MARK_GONE = 2  # control batch [2, [[key, origin, epoch, offset], …]]: versions that stand no longer
 FOLD_BYTES_MAX = 1 << 20  # in one turn
 OVERHEAD_BYTES = 16  # of a stored record beside key, value and extension, about
-DEAD_SEGMENTS_MIN = 4  # of what no longer stands: less is not worth carrying the rest over
 
 
 class KeyedPartition:
     """own: what this node writes; resolver: what is shown where several versions stand. others: the log of versions that came from
-    elsewhere, and of own ones whose segment was given back. table: what stands."""
+    elsewhere, and of own ones whose segment was given back. table: what stands. logs, readers: `others` and those of `own`, and how far
+    each of them is in the table."""
 
     def __init__(
         self,
@@ -74,15 +75,14 @@ class KeyedPartition:
         stream = StreamId(OTHERS, own.topic, own.number, 0)
         self.others = open_log(stream, storage, limits, clock, entropy)
         self.others.definition = (KEYED, LOCAL)
-        self._logs: "list[Log]" = []
+        self.logs: "list[Log]" = []
         self._terms: "list[int]" = []
-        self._readers: "list[LogReader]" = []
+        self.readers: "list[LogReader]" = []
         self._ends: "list[int]" = []  # of the logs when the fold began
         self._gaps: "list[list[Gap]]" = []  # of the logs, as of the last look
         self._me = b""  # what our open log is called in contexts
         self._known_to = 0  # where it ends, as others had seen it
-        self._carrying: "Log | None" = None  # the log whose oldest segment is being carried over
-        self._carried_to = 0  # where that is done in `others`
+        self._carry_over = CarryOver(self, buf)
         self.fold()
 
     # Folding
@@ -91,20 +91,20 @@ class KeyedPartition:
         """Start the fold anew if a fork, or a failed storage, has changed what there is. Returns whether it did."""
         logs = [self.others] + self.own.logs()
         terms = [log.term for log in logs]
-        if logs == self._logs and terms == self._terms:
+        if logs == self.logs and terms == self._terms:
             return False
-        self._logs, self._terms = logs, terms
+        self.logs, self._terms = logs, terms
         for log in logs:
             log.kept_from = max(0, log.kept_from)
-        self._readers = [log.reader(log.first) for log in logs]
-        for reader in self._readers:
+        self.readers = [log.reader(log.first) for log in logs]
+        for reader in self.readers:
             reader.to_found = True
         self._ends = [log.ends_at if log.sealed else log.written for log in logs]
         own = self.own.current.stream
         self._me = pack_writer(own.origin, own.epoch)
         self._known_to = 0
         self._gaps = [log.state.gaps.rows for log in logs]
-        self._carrying = None
+        self._carry_over.forget()
         self.table.clear()
         return True
 
@@ -113,11 +113,11 @@ class KeyedPartition:
         self._begin()
         taken = 0
         # What others wrote comes last: it says what of our own stands no longer.
-        for i in list(range(1, len(self._logs))) + [0]:
-            if i == 0 and not self._is_met(1):
+        for i in list(range(1, len(self.logs))) + [0]:
+            if i == 0 and not self.is_met(1):
                 continue
             while not bytes_max or taken < bytes_max:
-                piece = self._readers[i].read(self._buf, len(self._buf))
+                piece = self.readers[i].read(self._buf, len(self._buf))
                 if piece is None:
                     break
                 at = piece.at
@@ -139,13 +139,13 @@ class KeyedPartition:
     def _give_out_nothing_twice(self) -> None:
         """Others have seen what our log has lost of its end: what is written now must not bear its name."""
         log = self.own.current
-        if self._known_to > log.written and self._is_met(0) and log.failure is None and not log.sealed:
+        if self._known_to > log.written and self.is_met(0) and log.failure is None and not log.sealed:
             log.cut()
             log.append_gap(max(0, self._known_to - log.written), CORRUPT)
 
-    def _is_met(self, first: int) -> bool:
+    def is_met(self, first: int) -> bool:
         """Whether all that the logs from number `first` on held when the fold began is in the table."""
-        return not any([self._readers[i].offset < self._ends[i] for i in range(first, len(self._logs))])
+        return not any([self.readers[i].offset < self._ends[i] for i in range(first, len(self.logs))])
 
     def _take(self, number: int, record: "Record", at: int) -> None:
         if record.key is None:
@@ -154,7 +154,7 @@ class KeyedPartition:
         ext = parse_extension(record.extension)
         writer, offset, hlc = ext.writer, ext.offset, ext.hlc
         if writer is None:
-            stream = self._logs[number].stream
+            stream = self.logs[number].stream
             writer, offset, hlc = pack_writer(stream.origin, stream.epoch), record.offset, record.hlc
             ext.flags |= 0 if record.trusted else UNTRUSTED
         elif number == 0:
@@ -168,7 +168,7 @@ class KeyedPartition:
     def extension_for(self, key: bytes) -> bytes:
         """What goes into the record of the next write of a key: what this node shows of it, and not what has just become durable: who
         writes has not been shown that."""
-        if self._begin() or not self._is_met(0):
+        if self._begin() or not self.is_met(0):
             self.fold()
         return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
 
@@ -176,9 +176,9 @@ class KeyedPartition:
         """Whether a key already shows this value, in one version that is not older than that, and nothing that was just written waits to
         be seen."""
         self.fold()
-        if self.own.current.next != self._readers[1 + self.own.logs().index(self.own.current)].offset:
+        if self.own.current.next != self.readers[1 + self.own.logs().index(self.own.current)].offset:
             return False
-        if not all([log.settled for log in self._logs]):
+        if not all([log.settled for log in self.logs]):
             return False  # what is shown may still be lost
         found = self.table.siblings(key)
         if len(found) != 1 or found[0][0].value is None or not 0 <= self._clock.now_ms() - (found[0][0].hlc >> 16) < max_age_ms:
@@ -247,9 +247,9 @@ class KeyedPartition:
                     rows.append(list((key,) + dot))
                     # What it had superseded may lie in a log that outlives its record, and must not stand again.
                     rows += [[key, name[0], name[1], version.context[name] - 1] for name in sorted(version.context)]
-        self._mark_gone(rows)
+        self.note_gone(rows)
 
-    def _mark_gone(self, rows: "list[list[object]]") -> None:
+    def note_gone(self, rows: "list[list[object]]") -> None:
         """Note that versions ([key, origin, epoch, offset]) stand no longer, in as many batches as that takes."""
         part: "list[list[object]]" = []
         room, size = self._limits.batch_bytes - HEADER_BYTES - 8, 0
@@ -274,7 +274,7 @@ class KeyedPartition:
         except (ProtocolError, IndexError):
             self.unreadable += 1
 
-    def _still_needed(self, note: bytes) -> "list[list[object]]":
+    def still_needed(self, note: bytes) -> "list[list[object]]":
         """What of a removal has to be said again before its segment goes: versions that an own log still holds."""
         row = cbor.decode(note)
         firsts = {(log.stream.origin, log.stream.epoch): log.first for log in self.own.logs()}
@@ -286,7 +286,7 @@ class KeyedPartition:
         """Raises OSError; CorruptRecord where it cannot be read any more: then it stands here no longer, and whoever has it may bring
         it."""
         try:
-            return record_at(self._logs[place[0]], place[1], place[2])
+            return record_at(self.logs[place[0]], place[1], place[2])
         except CorruptRecord:
             self.table.lose(key, place)
             self.unreadable += 1
@@ -338,60 +338,17 @@ class KeyedPartition:
             if log.failure is not None:
                 return False
         self._lose_what_rotted()
-        return self.fold(FOLD_BYTES_MAX) or self._compact()
+        return self.fold(FOLD_BYTES_MAX) or self._carry_over.tick()
 
     def _lose_what_rotted(self) -> None:
         """Whoever read a log may have met what cannot be read any more, and has noted it: the hub hears of a gap, and so it must not stand
         here."""
-        for i in range(len(self._logs)):
-            rows = self._logs[i].state.gaps.rows
+        for i in range(len(self.logs)):
+            rows = self.logs[i].state.gaps.rows
             if rows is not self._gaps[i]:
                 for first, next_, _ in rows:
                     self.lost = self.table.lose_all(i, first, next_) or self.lost
                 self._gaps[i] = rows
-
-    def _compact(self) -> bool:
-        if self._carrying is not None:
-            if self.others.durable < self._carried_to or self._readers[0].offset < self._carried_to:
-                return False  # what was carried is not in the table at its new place yet
-            log, self._carrying = self._carrying, None
-            end = log.bases[1] if len(log.bases) > 1 else log.written
-            log.kept_from = end
-            if log.local:
-                log.state.acked = end  # nobody else is owed it
-            log.evict_oldest()
-            return True
-        if not self._is_met(0):
-            return False  # what seems to stand may be known, further on, to stand no longer
-        for i in range(len(self._logs)):
-            log = self._logs[i]
-            dead = log.total_bytes - self.table.live_bytes.get(i, 0)
-            if len(log.bases) > 1 and dead > max(self.table.live_bytes.get(i, 0), DEAD_SEGMENTS_MIN * log.limits.segment_bytes):
-                end = log.bases[1]
-                if end <= log.durable and end <= self._readers[i].offset and (log.local or end <= log.state.acked):
-                    self._carry(i, log, end)
-                    return True
-        return False
-
-    def _carry(self, number: int, log: "Log", end: int) -> None:
-        """Write again, to the log of others, what stands in the oldest segment."""
-        reader = log.reader(log.bases[0])
-        while reader.offset < end:
-            piece = reader.read(self._buf, 1)
-            if piece is None:
-                break
-            for header, batch in batches(bytes(memoryview(self._buf)[: piece.bytes])):
-                if header.control:
-                    self._mark_gone(self._still_needed(bytes(batch[HEADER_BYTES:])) if number == 0 else [])
-                elif understood(header):
-                    for record in records(header, batch):
-                        place = (number, record.offset, piece.at, 0)
-                        if record.key is not None and self.table.stands_at(record.key, place):
-                            if number:
-                                record.extension = pack_carried(version_of(record, log.stream.origin, log.stream.epoch))
-                            self.add(record)
-        self.others.commit()
-        self._carrying, self._carried_to = log, self.others.written
 
 
 def stored_bytes(record: "Record") -> int:

@@ -526,7 +526,7 @@ MUTATIONS = (
     Mutation(
         "what may still be lost counts as stored",
         "keyed.py",
-        "if not all([log.settled for log in self._logs]):",
+        "if not all([log.settled for log in self.logs]):",
         "if False:",
         DURABLE,
     ),
