@@ -46,6 +46,7 @@ class HubTable:
         self._deltas_bytes_max = DELTAS_BYTES_MAX
         self._me = me
         self._store = store
+        self._named: "dict[tuple[str, int, str, int, int], bytes]" = {}  # keys of versions on their way, by dot
         self._under_way: "dict[Where, tuple[list[Version], int]]" = {}  # what will stand, and how many ops will make it so
 
     def seen(self, topic: str, partition: int, key: bytes) -> "Context":
@@ -116,8 +117,8 @@ class HubTable:
         if version.dot != (stream.origin, stream.epoch, record.offset):  # carried, which only the hub does
             if stream.origin != self._me or (version.origin, version.epoch) in heads:
                 return "it is called %r, which is not where it is" % version  # it could take a word before that is spoken
-            if self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
-                return "it is called %r, as a version of another key is" % version
+        if self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
+            return "it is called %r, as a version of another key is" % version
         why = why_unsound(version, self._me, heads)
         if why is not None:
             return why
@@ -140,6 +141,7 @@ class HubTable:
         encoded = _encoded(record, extension)
         row = VersionStands(index, record.key, version.dot, extension, encoded, record.tombstone, version.demoted, gone, wall_ms or 0)
         op.versions.append(row)
+        self._named[(stream.topic, stream.partition) + version.dot] = record.key
         under_way = self._under_way.get(where)
         self._under_way[where] = after, under_way[1] + 1 if under_way is not None else 1
         return None
@@ -193,18 +195,17 @@ class HubTable:
 
     def _names_other_key(self, topic: str, partition: int, key: bytes, dot: "Dot") -> bool:
         """Whether a version of another key stands, or is on its way to, under this name."""
-        row = self._store.load_version(topic, partition, dot)
-        if row is not None and row.key != key:
-            return True
-        for where in self._under_way:
-            if where[:2] == (topic, partition) and where[2] != key and any([v.dot == dot for v in self._under_way[where][0]]):
-                return True
-        return False
+        named = self._named.get((topic, partition) + dot)
+        if named is None:
+            row = self._store.load_version(topic, partition, dot)
+            named = row.key if row is not None else key
+        return named != key
 
     def committed(self, op: "ChunkReceived") -> None:
         """The store has committed an op: what stands by it is there."""
         for row in op.versions:
             where = (op.stream.topic, op.stream.partition, row.key)
+            self._named.pop(where[:2] + row.dot, None)
             found = self._under_way.get(where)
             if found is not None:
                 if found[1] > 1:
@@ -215,6 +216,7 @@ class HubTable:
     def forget(self) -> None:
         """Nothing is on its way any more: the store says what stands."""
         self._under_way = {}
+        self._named = {}
         self._roots = {}
 
 

@@ -2,8 +2,10 @@
 
 from harness import Random, raises
 from streamline_core.errors import CorruptRecord, ProtocolError
+from streamline_core.extension import pack_carried
 from streamline_core.frames import DATA, DIFF, STATE
 from streamline_core.reconcile import LEVELS, Reconciler, digests_for
+from streamline_core.version import Version
 from test_tables import at_rest, converged, dots, hub_keys, value, world_of
 
 
@@ -109,6 +111,24 @@ def test_a_version_that_rots_before_it_has_left_stands_nowhere():
     world.run(20000, 50)
     converged(world)
     assert value(edge, b"k") == b"before" and world.store.gaps[0][3] == "corrupt"
+
+
+def test_a_name_that_a_version_of_another_key_bears_is_refused_and_wedges_no_store():
+    world = world_of(1, seed=2)
+    edge = world.edges["e0"]
+    converged(world)
+    epoch = edge.node.log("state").stream.epoch
+    carried = pack_carried(Version("e0", epoch, 0, "edge", 1 << 60, True, {}, b""))
+    edge.down.cut = True  # else it would go on under another name
+    world.hub.producer.writer.produce("state", 0, b"carried", b"other", (), None, None, carried)
+    world.hub.producer.take_written()
+    edge.node.produce("state", b"own", b"k")
+    world.run(200)
+    edge.down.cut = False
+    edge.node.produce("state", b"next", b"j")
+    world.run(2000)
+    assert [row.why for row in world.store.refused] == ["it is called e0/%08x@0, as a version of another key is" % epoch]
+    assert hub_keys(world) == [b"j", b"other"] and edge.node.ledger()[0]["pending"] == 0
 
 
 def test_what_a_rolled_back_hub_has_forgotten_the_edges_bring_back():
