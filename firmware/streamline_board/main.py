@@ -102,6 +102,7 @@ def main(arguments):
         if lines is not None and lines not in config.topics:
             raise UsageError("--lines %s: no such topic in %s" % (lines, options["--config"]))
         _let_go("config_check")
+        _let_go("config_tables")
         _let_go("config_values")
         gc.collect()
         from .loop import Loop  # after the configuration is known to be good

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .sync_windows import Window
+
 __all__ = ["ConfigError", "EdgeConfig", "path_text"]
 
 
@@ -28,20 +30,28 @@ class RetryPolicy:
 
 
 class SyncConfig:
-    """interval_secs: 0 = continuously. batch_size: records. max_queue_size: records, 0 = no limit.
-    bandwidth_limit: bytes per second, 0 = no limit."""
+    """interval_secs: 0 = continuously. batch_size: records in a frame at the most. max_queue_size: records, max_queue_bytes: bytes, 0 = no
+    limit; queue_full: "reject", "block" or "evict". bandwidth_limit: bytes per second, 0 = no limit. backlog_percent: of the link, for what
+    had gathered before it came, while fresh data wants to go, too. windows: when to sync, always where there is none; condition: what
+    else has to hold."""
 
     enabled: bool
     interval_secs: int
     batch_size: int
     compression: str
     max_queue_size: int
+    max_queue_bytes: int
+    queue_full: str
     bandwidth_limit: int
+    backlog_percent: int
+    windows: "list[Window]"
+    condition: "str | None"
     retry: RetryPolicy
 
 
 class ResourceLimits:
-    """max_storage: bytes, 0 = what the disk has. Those not given are None."""
+    """max_memory, max_storage: bytes, 0 = what the disk has; max_cpu_percent: of one core. Those not given are None.
+    topic_priorities: for eviction, where they differ from those of the topics."""
 
     max_memory: "int | None"
     max_storage: int
@@ -49,6 +59,7 @@ class ResourceLimits:
     max_file_descriptors: "int | None"
     max_connections: "int | None"
     eviction_policy: str
+    topic_priorities: "dict[str, int] | None"
 
 
 class LogConfig:
@@ -66,7 +77,8 @@ class TopicConfig:
     """One topic. direction: one of topic.DIRECTIONS, "local" for one that never leaves the node; strategy, merge: of a keyed one, what is
     shown of conflicting versions, and the module that merges them; feed_filter: which keys the cloud sends here; unchanged_max_age_ms:
     for how long a value that is written again as it is needs no new version, 0: never; retention_ms: for how long a log keeps what it
-    holds, 0: as long as there is room."""
+    holds, 0: as long as there is room; priority: 1 to 10, of its share of the link, and of what stays; urgent: it goes outside of windows,
+    conditions and intervals, too; queue_full: what happens to more than may be owed."""
 
     def __init__(
         self,
@@ -80,11 +92,21 @@ class TopicConfig:
         feed_filter: str = "",
         unchanged_max_age_ms: int = 0,
         retention_ms: int = 0,
+        urgent: bool = False,
+        queue_full: str = "reject",
     ) -> None:
         self.name, self.kind, self.direction = name, kind, direction
         self.partitions, self.priority, self.strategy = partitions, priority, strategy
         self.merge, self.feed_filter, self.unchanged_max_age_ms = merge, feed_filter, unchanged_max_age_ms
         self.retention_ms = retention_ms
+        self.urgent, self.queue_full = urgent, queue_full
+
+
+class ConsumerConfig:
+    """A reader of this node with a durable position. holds: what it has not read yet is not given back."""
+
+    def __init__(self, name: str, topic: str, holds: bool) -> None:
+        self.name, self.topic, self.holds = name, topic, holds
 
 
 class IngestRule:
@@ -127,6 +149,7 @@ class EdgeConfig:
     broker_listen: str
     broker_password_file: "str | None"
     topics: "dict[str, TopicConfig]"
+    consumers: "list[ConsumerConfig]"
     ingest: "list[IngestRule]"
 
     @classmethod

@@ -6,6 +6,7 @@ shows the value and says what is allowed. A value that may hold a secret is neve
 
 from .errors import UsageError
 from .stream import check_node_id, check_topic
+from .sync_windows import Window, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ REQUIRED = object()
 
 TEXT_CHARS_MAX = 1024
 PROBLEMS_MAX = 100  # told at once; more are no help
+WINDOWS_MAX = 32
+CONDITIONS = ("file:", "no file:", "command:")
 SCHEMES = ("mqtt", "mqtts", "ws", "wss", "https")
 
 # Binary everywhere: who writes 64KB for a buffer or 4GB for a card means 1024, as device tools do.
@@ -41,6 +44,11 @@ class Check:
     def problem(self, path: "Path", text: str) -> None:
         self.problems.append((path, text))
 
+    def together(self, paths: "tuple[Path, ...]", text: str) -> None:
+        """A problem of `paths[0]` with the others, unless one of them has a problem of its own."""
+        if not any([path in paths for path, _ in self.problems]):
+            self.problem(paths[0], text)
+
     def value(self, path: "Path", kind: "Callable[[Any, Any], Any]", given: object, default: object, allowed: object) -> "Any":
         if given is None:
             if default is REQUIRED:
@@ -58,7 +66,6 @@ class Check:
                 near = nearest(key, known)
                 hint = "did you mean %r?" % near if near else "known are " + ", ".join(sorted(known))
                 self.problem(path + (key,), "unknown key; " + hint)
-
 
 
 def nearest(word: str, known: "list[str]") -> "str | None":
@@ -183,3 +190,34 @@ def read_filter(value: object, allowed: object) -> str:
         if ("#" in level and (level != "#" or i != len(levels) - 1)) or ("+" in level and level != "+"):
             raise ValueError("%s is not an MQTT filter; '+' and '#' stand for whole levels, '#' for the last" % show(value))
     return text
+
+
+def read_windows(value: object, allowed: object) -> "list[Window]":
+    if not isinstance(value, (list, tuple)) or len(value) > WINDOWS_MAX:
+        raise ValueError("%s is not allowed; use a list of at most %d windows such as 'mon-fri 22:00-06:00'" % (show(value), WINDOWS_MAX))
+    windows = []
+    for one in value:
+        try:
+            if not isinstance(one, str):
+                raise ValueError
+            windows.append(parse(one))
+        except ValueError:
+            raise ValueError("%s is not a window; use '22:00-06:00', 'sat,sun' or 'mon-fri 18:00-07:30' (local time)" % show(one))
+    return windows
+
+
+def read_condition(value: object, allowed: object) -> str:
+    text = read_text(value, None)
+    for kind in CONDITIONS:
+        if text.startswith(kind) and text[len(kind) :].strip():
+            return text
+    raise ValueError("%s is not allowed; use 'file:PATH' (it is there), 'no file:PATH', or 'command:PROGRAM' (it ends well)" % show(value))
+
+
+def read_priorities(value: object, allowed: object) -> "dict[str, int]":
+    if not isinstance(value, dict):
+        raise ValueError("%s is not allowed; use topics and their priorities, such as {alarms: 9}" % show(value))
+    priorities = {}
+    for name in value:
+        priorities[read_topic(name, None)] = read_int(value[name], (1, 10))
+    return priorities

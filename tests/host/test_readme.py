@@ -102,11 +102,11 @@ def test_every_path_and_make_target_that_the_documents_name_exists() -> None:
 
 
 def test_the_configuration_guide_names_every_key_and_its_example_is_accepted(tmp_path: Path) -> None:
-    from streamline_core import config_check
+    from streamline_core import config_tables
     from streamline_edge import config_file
 
     text = (ROOT / "docs/CONFIGURATION.md").read_text()
-    for section, key, *_ in config_check._TABLE:
+    for section, key, *_ in config_tables.TABLE:
         assert "`%s`" % (section + "." + key if section else key) in text, (section, key)
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
     path = tmp_path / "edge.yaml"
