@@ -15,13 +15,25 @@ from streamline_core.errors import QueueFull, StorageFull
 from streamline_core.node import Node
 
 from .link import BoardLink
-from .ports import BoardClock, BoardEntropy
+from .ports import BoardClock, BoardEntropy, BoardMeter
 from .storage import FileStorage
 
 WAIT_MS_MAX = 1000
 LINES_PER_TURN = 200
 FULL_WAIT_MS = 5
+CONDITION_MS = 5000
 COLLECT_EVERY = 64  # turns: a small heap stays in one piece
+
+
+def _holds(condition):
+    """Whether `file:PATH` or `no file:PATH` holds."""
+    kind, path = condition.split(":", 1)
+    try:
+        with open(path) as file:
+            there = file.read(64).strip().lower() not in ("0", "no", "off", "false")
+    except OSError:
+        there = False
+    return there == (kind == "file")
 
 
 class Loop:
@@ -30,13 +42,14 @@ class Loop:
     def __init__(self, config, source=None, lines=None, status=False):
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
+        self.meter = BoardMeter()
         merges = None
         if any([topic.merge for topic in config.topics.values()]):
             from .merges import load_merges  # where no topic merges, no board pays for it
 
             merges = load_merges(config)
         self.storage = FileStorage(config.data_dir)
-        self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges)
+        self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges, self.meter)
         self.node.open()
         self.refused = 0
         self.heap_peak_bytes = 0  # garbage included
@@ -46,6 +59,8 @@ class Loop:
         self._lines = lines
         self._status = status
         self._status_at_ms = 0
+        self._condition = config.sync.condition
+        self._condition_at_ms = 0
         self._turns = 0
         self._draining = False
         self._ended = False
@@ -69,6 +84,9 @@ class Loop:
                 deadlines.append(self._source.produce(node, now_ms))
             except (QueueFull, StorageFull):
                 self.refused += 1
+        if self._condition is not None and now_ms >= self._condition_at_ms:
+            self._condition_at_ms = now_ms + CONDITION_MS
+            node.gate.condition(_holds(self._condition))
         for _ in range(2):  # a commit that was asked for is done at once here: take it up
             deadline_ms = node.tick()
             self._tickets()
@@ -92,7 +110,9 @@ class Loop:
         if self._status and now_ms >= self._status_at_ms:
             self._status_at_ms = now_ms + 1000
             self.report()
-        return max(0, min(deadlines) - clock.monotonic_ms())
+        done_ms = clock.monotonic_ms()
+        self.meter.busy_ms += done_ms - now_ms
+        return max(0, min(deadlines) - done_ms)
 
     def report(self):
         """One line of JSON about everything."""

@@ -53,13 +53,22 @@ def load(path):
     given = given.get("edge", given) if isinstance(given, dict) else given
     _shrink(given)
     try:
-        return EdgeConfig.from_dict(given)
+        return _fitting(EdgeConfig.from_dict(given))
     except UsageError as error:
         problems = getattr(error, "problems", None)
         if problems is None:
             raise
         lines = ["%s: %s: %s" % (path, ".".join([str(part) for part in where]), what) for where, what in problems]
         raise UsageError("\n".join(lines))
+
+
+def _fitting(config):
+    """What a board cannot honour is refused by name."""
+    if config.sync.condition is not None and config.sync.condition.startswith("command:"):
+        raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
+    if config.resources.max_file_descriptors is not None:
+        raise UsageError("resources.max_file_descriptors: a board has none; remove it")
+    return config
 
 
 def _let_go(module):

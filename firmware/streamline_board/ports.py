@@ -3,6 +3,7 @@
 Rule: monotonic time never goes back and never wraps, though the ticks below it do. Must not know: who asks.
 """
 
+import gc
 import os
 import time
 
@@ -32,6 +33,25 @@ class BoardClock:
         else:
             wall = int(time.time()) * 1000 + self._epoch_ms
         return wall if wall >= _WALL_MS_MIN else None
+
+    def offset_ms(self, wall_ms):
+        return 0  # a board knows no time zones
+
+
+class BoardMeter:
+    """busy_ms: for how long the loop has worked rather than waited; a board has nothing else to do."""
+
+    def __init__(self):
+        self.busy_ms = 0
+
+    def cpu_ms(self):
+        return self.busy_ms
+
+    def memory_bytes(self):
+        return gc.mem_alloc()
+
+    def open_files(self):
+        return 0
 
 
 class BoardEntropy:

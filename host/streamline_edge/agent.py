@@ -20,6 +20,7 @@ from streamline_core.errors import QueueFull, StorageFull, StreamlineError, Usag
 from streamline_core.log_feed import LogFeed
 from streamline_core.node import Node
 from streamline_host.codecs import codecs
+from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
 from .health import Health
@@ -72,7 +73,7 @@ class Agent(KeyedTopics):
         merges = load_merges(config)
         self._storage = PosixStorage(config.data_dir, self._synced, loop)
         try:
-            self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges)
+            self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges, ProcessMeter())
             self._waiters = Waiters(loop)
             self.node.open()
             self.uplink = Uplink(config, self.node, self._poke) if config.cloud_endpoint else None

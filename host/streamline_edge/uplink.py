@@ -16,6 +16,8 @@ import ujson
 from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
 
+from .condition import Condition
+
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
     from streamline_core.node import Node
@@ -61,11 +63,23 @@ class Uplink:
             retry_secs=(config.sync.retry.initial_ms / 1000, config.sync.retry.max_ms / 1000),
         )
 
+        condition = config.sync.condition
+        self._condition = Condition(condition, self._looked) if condition is not None else None
+
     def start(self) -> None:
         self.link.start()
+        if self._condition is not None:
+            self._condition.start()
+
+    def _looked(self, holds: bool) -> None:
+        if self._node.gate is not None:
+            self._node.gate.condition(holds)
+            self._on_input()
 
     async def stop(self) -> None:
         """Say goodbye and disconnect."""
+        if self._condition is not None:
+            await self._condition.stop()
         if self.link.connected:
             self.link.publish(self._status, self._presence(False), qos=1, retain=True)
         await self.link.stop()

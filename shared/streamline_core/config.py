@@ -30,10 +30,10 @@ class RetryPolicy:
 
 
 class SyncConfig:
-    """interval_secs: 0 = continuously. batch_size: records in a frame at the most. max_queue_size: records, max_queue_bytes: bytes, 0 = no
-    limit; queue_full: "reject", "block" or "evict". bandwidth_limit: bytes per second, 0 = no limit. backlog_percent: of the link, for what
-    had gathered before it came, while fresh data wants to go, too. windows: when to sync, always where there is none; condition: what
-    else has to hold."""
+    """interval_secs: 0 = continuously. batch_size: records in a frame at the most, 0 = as many as fit. max_queue_size: records,
+    max_queue_bytes: bytes, 0 = no limit; queue_full: "reject", "block" or "evict". bandwidth_limit: bytes per second,
+    0 = no limit. backlog_percent: of the link, for what had gathered before it came, while fresh data wants to go, too. windows:
+    when to sync, always where there is none; condition: what else has to hold."""
 
     enabled: bool
     interval_secs: int

@@ -34,6 +34,11 @@ class HybridClock:
             return self._clock.monotonic_ms() + self._learned_ms
         return wall
 
+    def local_ms(self) -> "int | None":
+        """As `wall_ms`, in local time."""
+        wall = self.wall_ms()
+        return wall + self._clock.offset_ms(wall) if wall is not None else None
+
     def now_ms(self) -> int:
         """The time that the next stamp would have, in milliseconds."""
         wall = self.wall_ms()

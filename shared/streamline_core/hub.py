@@ -17,6 +17,7 @@ from .hub_producer import HubProducer
 from .hub_streams import IDLE_MS, HubStreams, StreamRefused
 from .hub_table import HubTable
 from .recovery import random_u32
+from .schedule import ALL
 from .session import HUB, OPEN, UNKNOWN_SESSION, Identity, Session
 from .store_ops import ChunkReceived, HubOpened, NodeSeen
 from .stream import check_node_id, check_topic
@@ -206,7 +207,7 @@ class Hub:
             frame: "bytes | memoryview | None" = node.outbox.pop(0) if node.outbox else None
             for session in (node.candidate, node.current):
                 if frame is None and session is not None:
-                    frame = session.next_frame(True, now_ms)
+                    frame = session.next_frame(ALL, now_ms)
             if frame is not None:
                 self.counters["frames_out"] += 1
                 self.counters["bytes_out"] += len(frame)

@@ -142,7 +142,7 @@ class FeedSource:
     def seek(self, offset: int) -> None:
         self.offset = offset
 
-    def read(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
+    def read(self, buf: "bytearray | memoryview", bytes_max: int, records_max: int = 0) -> "Piece | None":
         """The next piece: whole batches of about `bytes_max` bytes whose offsets are the cloud's; None at the end."""
         if self.offset >= self.durable:
             return None

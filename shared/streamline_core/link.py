@@ -1,12 +1,13 @@
-"""The node's way to its hub: which session is current, when to greet, and how fast frames may leave.
+"""The node's way to its hub: which session is current, when to greet, and which frames may leave now.
 
-Rule: an unreachable hub is a state, never an error; retries wait with full jitter; a bandwidth limit holds over any second, and control
-frames do not wait behind data. Knows nothing of MQTT or of logs' insides.
+Rule: an unreachable hub is a state, never an error; retries wait with full jitter; control frames do not wait behind data; what is urgent
+does not wait for intervals and windows. Knows nothing of MQTT or of logs' insides.
 """
 
 from . import frames
 from .backoff import jitter
 from .errors import ProtocolError
+from .schedule import ALL, NOTHING, URGENT, Schedule
 from .session import OPEN, Session
 
 TYPE_CHECKING = False
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     from .backoff import Backoff
     from .codec import Codecs
+    from .config import SyncConfig, TopicConfig
     from .downlink import Downlink
     from .hub_feeds import FeedSource
     from .log import Log
+    from .pacing import Pacing
     from .ports import Entropy
     from .receiver import StreamReceiver
     from .reconcile import Dot
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         """What the link asks of its node."""
 
         downlink: "Downlink"
+        topics: "dict[str, TopicConfig]"
 
         def hub_opened(self, session: "Session") -> None: ...
         def forked(self, log: "Log | FeedSource", parting: "Parting") -> None: ...
@@ -41,7 +45,8 @@ SHRINKS_MAX = 6
 
 
 class Link:
-    """state: "offline" (no carrier), "connecting" (waiting to greet), "hello", "open" or "paused"."""
+    """state: "offline" (no carrier), "waiting" (for a window or a condition), "connecting" (waiting to greet), "hello", "open" or "paused".
+    allowed: whether more than what is urgent may be synced."""
 
     def __init__(
         self,
@@ -51,13 +56,17 @@ class Link:
         entropy: "Entropy",
         read_buffer: bytearray,
         backoff: "Backoff",
-        interval_ms: int,
-        bandwidth_limit: int,
+        config: "SyncConfig",
+        pacing: "Pacing",
         now: "Callable[[], int]",
     ) -> None:
         self.me = me
         self.session: "Session | None" = None
         self.paused = False
+        self.pacing = pacing
+        self._gate_open = True
+        self._gate_why = ""
+        self._ordered = False  # somebody wants it now: what waits goes, whatever the gate says
         self.why = "not connected yet"
         self.why_refused = ""
         self.hub: "str | None" = None
@@ -67,8 +76,7 @@ class Link:
         self._codecs = codecs
         self._entropy = entropy
         self._buffer = read_buffer
-        self._interval_ms = interval_ms
-        self._bandwidth_limit = bandwidth_limit
+        self._config = config
         self._now = now
         self._backoff = backoff
         self._up = False
@@ -76,8 +84,6 @@ class Link:
         self._greet_at_ms = -1
         self._sync_at_ms = 0  # before this, an interval keeps data waiting
         self._busy = False
-        self._tokens = 0
-        self._tokens_ms = now()
         self._shrinks = 0
 
     # The carrier
@@ -89,8 +95,30 @@ class Link:
         if self.paused:
             return "paused"
         if self.session is None:
-            return "connecting"
+            return "connecting" if self._greets else "waiting"
         return "open" if self.session.state == OPEN else "hello"
+
+    @property
+    def allowed(self) -> bool:
+        return self._gate_open or self._ordered
+
+    @property
+    def _greets(self) -> bool:
+        return self.allowed or any([topic.urgent for topic in self._owner.topics.values()])
+
+    def allow(self, gate_open: bool, why: str) -> None:
+        """Whether windows and conditions let the node sync. What a session offers depends on it: so there is another one."""
+        self._gate_why = why
+        if gate_open != self._gate_open:
+            before = self.allowed
+            self._gate_open = gate_open
+            self._allowed_changed(before)
+
+    def _allowed_changed(self, before: bool) -> None:
+        if self.allowed != before and self._up:
+            if self.session is not None:
+                self._drop(self._gate_why)
+            self._greet_at_ms = self._now()
 
     def up(self) -> None:
         """The carrier works (both directions)."""
@@ -155,38 +183,41 @@ class Link:
         if session is None or not self._up:
             return None
         now_ms = self._now()
-        frame = session.next_frame(not self.paused and self._may_send(now_ms), now_ms)
+        if self.pacing.cpu_wait_ms(now_ms):
+            return None
+        level = self._level(now_ms)
+        frame = session.next_frame(level, now_ms)
         if frame is None:
             return None
-        if frame[0] == frames.DATA:
+        if frame[0] == frames.DATA and level == ALL:
             self._busy = True
-        if self._bandwidth_limit:
-            self._tokens -= len(frame)
+        self.pacing.spent(len(frame))
         self.counters["frames_out"] += 1
         self.counters["bytes_out"] += len(frame)
         return frame
 
     def _rest(self, session: Session) -> None:
         """All is delivered: what comes next waits for the interval."""
-        if self._busy and self._interval_ms and not any([s.pending for s in session.outlet.senders.values()]):
+        if (self._busy or self._ordered) and not any([s.pending and not s.urgent for s in session.outlet.senders.values()]):
+            if self._busy and self._config.interval_secs:
+                self._sync_at_ms = self._now() + self._config.interval_secs * 1000
             self._busy = False
-            self._sync_at_ms = self._now() + self._interval_ms
+            if self._ordered:
+                self._ordered = False
+                self._allowed_changed(True)
 
-    def _may_send(self, now_ms: int) -> bool:
-        if now_ms < self._sync_at_ms:
-            return False
-        if not self._bandwidth_limit:
-            return True
-        # A token bucket that may go into debt by one frame, and saves up no more than a quarter of a second.
-        earned = (now_ms - self._tokens_ms) * self._bandwidth_limit // 1000
-        if earned > 0:
-            self._tokens = min(self._tokens + earned, self._bandwidth_limit // 4)
-            self._tokens_ms = now_ms
-        return self._tokens >= 0
+    def _level(self, now_ms: int) -> int:
+        """Which data may leave now."""
+        if self.paused or self.pacing.wait_ms(now_ms):
+            return NOTHING
+        return ALL if self.allowed and now_ms >= self._sync_at_ms else URGENT
 
     def sync_now(self) -> None:
-        """Do not wait for the interval."""
+        """Do not wait for the interval, nor for a window or a condition, until all is delivered."""
+        before = self.allowed
         self._sync_at_ms = 0
+        self._ordered = True
+        self._allowed_changed(before)
         if self._up and self.session is None:
             self._greet_at_ms = self._now()
 
@@ -194,40 +225,56 @@ class Link:
         """Do what is due. Returns when to come again (monotonic ms), -1 if there is nothing to wait for."""
         now_ms = self._now()
         if self.session is None:
-            if self._up and 0 <= self._greet_at_ms <= now_ms:
-                self._greet(now_ms)
-            elif not self._up or self._greet_at_ms < 0:
+            if not self._up or self._greet_at_ms < 0 or not self._greets:
                 return -1
-            else:
+            if now_ms < self._greet_at_ms:
                 return self._greet_at_ms
+            self._greet(now_ms)
         session = self.session
         if session is None:
             return self._greet_at_ms
         deadline_ms = session.tick(now_ms)
         waiting = [t for t in (deadline_ms, self._greet_at_ms if self.session is None else -1) if t >= 0]
+        wait_ms = self.pacing.cpu_wait_ms(now_ms)
+        if wait_ms:
+            waiting.append(now_ms + wait_ms)
         if session.state == OPEN and any([s.ready for s in session.outlet.senders.values()]):
             if now_ms < self._sync_at_ms:
                 waiting.append(self._sync_at_ms)
-            elif self._bandwidth_limit and not self._may_send(now_ms):
-                waiting.append(now_ms + 1 + -self._tokens * 1000 // self._bandwidth_limit)
+            wait_ms = self.pacing.wait_ms(now_ms)
+            if wait_ms:
+                waiting.append(now_ms + wait_ms)
         return min(waiting) if waiting else -1
 
     def _greet(self, now_ms: int) -> None:
         session = Session(self.me, self, self._codecs, self._entropy, self._buffer)
-        soft = frames.FRAME_BYTES_MAX >> self._shrinks
-        if self._bandwidth_limit:
-            soft = min(soft, self._bandwidth_limit // 4)
-        session.outlet.soft_bytes_max = max(frames.FRAME_BYTES_MIN, soft)
+        self._shape(session)
         for log in self._owner.offers():
-            session.offer(log)
+            if self.allowed or self._owner.topics[log.stream.topic].urgent:
+                self._offer(session, log)
         self.session = session
         self._greet_at_ms = -1
         session.greet(now_ms)
 
+    def _shape(self, session: Session) -> None:
+        """As the configuration has it."""
+        soft = frames.FRAME_BYTES_MAX >> self._shrinks
+        if self.pacing.bandwidth_limit:
+            soft = min(soft, self.pacing.bandwidth_limit // 4)
+        outlet = session.outlet
+        outlet.soft_bytes_max = max(frames.FRAME_BYTES_MIN, soft)
+        outlet.records_max = self._config.batch_size
+        outlet.schedule = Schedule(self._config.backlog_percent)
+
+    def _offer(self, session: Session, log: "Log") -> None:
+        sender = session.outlet.senders[session.offer(log)]
+        topic = self._owner.topics[log.stream.topic]
+        sender.weight, sender.urgent = topic.priority, topic.urgent
+
     def offer(self, log: "Log") -> None:
         """A log that came up while a session is open."""
-        if self.session is not None:
-            self.session.offer(log)
+        if self.session is not None and (self.allowed or self._owner.topics[log.stream.topic].urgent):
+            self._offer(self.session, log)
 
     # What the session reports
 
@@ -247,6 +294,9 @@ class Link:
         self._owner.forked(sender.log, parting)
 
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
+        topic = self._owner.topics.get(row[4])
+        if not self.allowed and topic is not None and not topic.urgent:
+            return None
         return self._owner.downlink.offered(session, row)
 
     def versions(self, session: Session, handle: int, batch: bytes, gone: "list[tuple[bytes, Dot]]") -> None:

@@ -45,9 +45,9 @@ class LogReader:
         self.offset = offset
         self._base = -1
 
-    def read(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
-        """The next piece: as many whole batches as fit `bytes_max` (at least one) and the buffer; None at the end of what may be read.
-        Raises OSError."""
+    def read(self, buf: "bytearray | memoryview", bytes_max: int, records_max: int = 0) -> "Piece | None":
+        """The next piece: as many whole batches as fit `bytes_max`, `records_max` (0: any number) and the buffer, at least one; None at the
+        end of what may be read. Raises OSError."""
         log = self._log
         end = log.written if self.to_written else log.found if self.to_found else log.durable
         while self.offset < end:
@@ -60,7 +60,7 @@ class LogReader:
             if self._base != base:
                 self._base, self._at = base, 0
             name = segment_name(log.folder, base)
-            piece = self._take(name, buf, max(bytes_max, HEADER_BYTES), end)
+            piece = self._take(name, buf, max(bytes_max, HEADER_BYTES), end, records_max)
             if piece is not None:
                 return piece
             found = self._after_damage(name)
@@ -86,7 +86,7 @@ class LogReader:
         self.offset = next_
         return piece
 
-    def _take(self, name: str, buf: "bytearray | memoryview", bytes_max: int, end: int) -> "Piece | None":
+    def _take(self, name: str, buf: "bytearray | memoryview", bytes_max: int, end: int, records_max: int) -> "Piece | None":
         """Whole batches from `_at` on, passing over those below `offset`. None where the bytes at `_at` are no valid batch."""
         storage = self._log.storage
         view = memoryview(buf)
@@ -111,6 +111,8 @@ class LogReader:
             if filled >= n or self._log.state.gaps.at(offset):
                 break
             header = parse_header(view[:n], filled)
+            if records_max and header is not None and count + header.count > records_max:
+                break
         if not filled:
             return None
         self._at += filled

@@ -12,6 +12,7 @@ from .errors import QueueFull, StorageFull, StreamlineError, UsageError
 from .hlc import HybridClock
 from .link import ROUND_TRIP_MS_TRUSTED, Link
 from .log_limits import LogLimits, StorageBudget
+from .pacing import Pacing
 from .partition import Partition
 from .producers import UNKNOWN_OFFSET
 from .recovery import recover
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from .conflict import Merge
     from .downlink import Downlink
     from .expiry import Expiry
+    from .gate import Gate
     from .hub_feeds import FeedSource
     from .log import Log
-    from .ports import Buffer, Clock, Entropy, Storage
+    from .ports import Buffer, Clock, Entropy, Meter, Storage
     from .sender import Parting
     from .session import Session
     from .tables import Tables
@@ -47,8 +49,8 @@ MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to a
 
 
 class Node:
-    """config: an EdgeConfig; merges: {topic: (its merge module, the hash of that)} where the strategy is custom_merge; the rest are the
-    ports. Nothing is read before `open`. tables: what keyed topics show."""
+    """config: an EdgeConfig; merges: {topic: (its merge module, the hash of that)} where the strategy is custom_merge; meter: what
+    tells what the process uses, or None; the rest are the ports. Nothing is read before `open`. tables: what keyed topics show."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Node:
         entropy: "Entropy",
         codecs: "Codecs",
         merges: "dict[str, tuple[Merge, bytes]] | None" = None,
+        meter: "Meter | None" = None,
     ) -> None:
         self.config = config
         self.storage = storage
@@ -66,6 +69,7 @@ class Node:
         self.topics = config.topics
         self._codecs = codecs
         self._merges = merges or {}
+        self._meter = meter
         self._partitions: "dict[str, list[Partition]]" = {}
         self._special: "dict[str, bool]" = {}  # topics to which not everything can be produced
         self._slots = Slots(storage, "node")
@@ -78,6 +82,7 @@ class Node:
         self._bounded = config.sync.max_queue_size > 0  # whether records that are owed are counted
         self._expiry: "Expiry | None" = None
         self.link: "Link | None" = None
+        self.gate: "Gate | None" = None
         self.tables: "Tables" = NoTables()  # type: ignore[assignment]
         self.downlink: "Downlink" = NoDownlink()  # type: ignore[assignment]
 
@@ -107,8 +112,16 @@ class Node:
         me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
         sync = config.sync
         backoff = Backoff(self.entropy, sync.retry.initial_ms, sync.retry.max_ms)
-        now, interval_ms = self.clock.monotonic_ms, sync.interval_secs * 1000
-        self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, interval_ms, sync.bandwidth_limit, now)
+        now, meter = self.clock.monotonic_ms, self._meter
+        cpu_ms = meter.cpu_ms if meter is not None else None
+        if cpu_ms is None and config.resources.max_cpu_percent is not None:
+            raise UsageError("resources.max_cpu_percent: nothing here can tell what the processor does; remove it")
+        pacing = Pacing(sync.bandwidth_limit, config.resources.max_cpu_percent or 0, cpu_ms, now())
+        self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, sync, pacing, now)
+        if sync.windows or sync.condition is not None:
+            from .gate import Gate
+
+            self.gate = Gate(sync, self.clock)
         self.link.paused = not sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
         self.resources.take_stock()
 
@@ -326,6 +339,9 @@ class Node:
                 self._slots.retry()
             deadlines.append(self._slots_tried_ms + RETRY_SLOTS_MS)
         if self.link is not None:
+            if self.gate is not None:
+                deadlines.append(self.gate.tick(now_ms))
+                self.link.allow(self.gate.open, self.gate.why)
             deadlines.append(self.link.tick())
         waiting = [t for t in deadlines if t >= 0]
         return min(waiting) if waiting else -1

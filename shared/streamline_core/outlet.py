@@ -1,4 +1,4 @@
-"""What a session sends of its streams: turns them into DATA and GAP frames of the right size, one stream after the other.
+"""What a session sends of its streams: turns them into DATA and GAP frames of the right size, in the order that the schedule says.
 
 Rule: whole batches of one stream, compressed together, as many as fit the frame; the frame is as small as a slow link needs it to be.
 Knows nothing of greetings or of what the other side answers.
@@ -7,6 +7,7 @@ Knows nothing of greetings or of what the other side answers.
 from . import frames
 from .codec import NONE
 from .lineage import term_at
+from .schedule import ALL, Schedule
 from .sender import StreamSender
 
 TYPE_CHECKING = False
@@ -30,12 +31,13 @@ class Outlet:
         self.stored_bytes = 0  # what was in them
         self.rate_bytes_s = 0  # a lower bound of what the link bears, 0: not measured
         self.progress = False
+        self.records_max = 0  # in a frame, unless a single batch has more; 0: any number
+        self.schedule = Schedule()
         self.shortens = False  # whether the peer takes differences
         self._raw_bytes_max = len(buf) - frames.DATA_HEADER_BYTES
         self._buf = buf
         self._codec: "Codec" = NONE
         self._ratio = 2.0
-        self._turn = 0
         self._probe_ms = -1
         self._probe_bytes = 0
 
@@ -66,22 +68,24 @@ class Outlet:
             limit = min(limit, max(frames.FRAME_BYTES_MIN, self.rate_bytes_s * KEEPALIVE_MS // 8000))
         return limit
 
-    def next_frame(self, session: bytes, now_ms: int) -> "bytes | memoryview | None":
-        """The next DATA or GAP frame, or None if no stream has anything that may go."""
-        n = len(self.senders)
-        for i in range(n):
-            handle = (self._turn + i) % n
-            sender = self.senders[handle]
-            if sender.ready:
-                try:
-                    frame = self._frame(sender, session, now_ms)
-                except OSError as error:  # the node opens the log again when its storage can be read
-                    sender.log.failure = error
-                    continue
-                if frame is not None:
-                    self._turn = handle + 1
-                    return frame
-        return None
+    def next_frame(self, session: bytes, now_ms: int, allowed: int = ALL) -> "bytes | memoryview | None":
+        """The next DATA or GAP frame, or None if no stream has anything that may go. allowed: see `Schedule.next`."""
+        schedule, senders = self.schedule, self.senders
+        tried: "tuple[StreamSender, ...]" = ()
+        while True:
+            sender = schedule.next(senders, allowed, tried)
+            if sender is None:
+                return None
+            lane = sender.lane
+            try:
+                frame = self._frame(sender, session, now_ms)
+            except OSError as error:  # the node opens the log again when its storage can be read
+                sender.log.failure = error
+                continue
+            if frame is not None:
+                schedule.served(sender, lane, len(frame), senders)
+                return frame
+            tried += (sender,)
 
     def _frame(self, sender: StreamSender, session: bytes, now_ms: int) -> "bytes | memoryview | None":
         limit = self._limit() - frames.DATA_HEADER_BYTES
@@ -89,7 +93,7 @@ class Outlet:
         wanted = min(self._raw_bytes_max, int(limit * self._ratio))
         while True:
             first = sender.sent
-            piece = sender.take(view, wanted)
+            piece = sender.take(view, wanted, self.records_max)
             if piece is None:
                 return None
             if piece.cause:

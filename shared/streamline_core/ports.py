@@ -21,9 +21,21 @@ if TYPE_CHECKING:
         def wall_ms(self) -> int | None:
             """Milliseconds since 1970 UTC, or None where nobody has set the clock."""
 
+        def offset_ms(self, wall_ms: int) -> int:
+            """What local time is ahead of UTC at that time."""
+
     class Entropy(Protocol):
         def fill(self, buf: bytearray) -> None:
             """Overwrite `buf` with random bytes (unpredictable ones on a real node)."""
+
+    class Meter(Protocol):
+        """What this process uses. 0 where that cannot be told."""
+
+        def cpu_ms(self) -> int:
+            """Of the processor, since some start."""
+
+        def memory_bytes(self) -> int: ...
+        def open_files(self) -> int: ...
 
     class Storage(Protocol):
         """Named byte strings. A name is `folder/…/file`; folders appear by themselves.

@@ -9,6 +9,7 @@ from .errors import UsageError
 from .gaps import TOO_LARGE
 from .lineage import UNKNOWN_TERM, excerpt, parting, term_at
 from .log_reader import Piece
+from .schedule import BACKLOG, FRESH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class StreamSender:
         self.handle = handle
         self.log = log
         self.refused: "str | None" = None
+        self.weight = 5  # of its topic, 1 to 10
+        self.urgent = False
+        self.passes = 0  # see schedule.py, as the next
+        self.waiting = False
+        self._backlog_end = 0  # below it is what had gathered before the receiver asked
         self.wanted = False  # whether the receiver has asked for it in this session
         self.sent = 0
         self._farthest = 0  # the highest that `sent` ever was
@@ -68,6 +74,10 @@ class StreamSender:
         if not self.wanted or self.refused is not None or self.log.failure is not None or self.sent >= self.log.durable:
             return False
         return self._under_way_bytes < self._limit and len(self._under_way) < self._pieces_max
+
+    @property
+    def lane(self) -> int:
+        return BACKLOG if self.sent < self._backlog_end else FRESH
 
     def on_want(
         self,
@@ -109,6 +119,8 @@ class StreamSender:
             self._pieces_max = min(PIECES_UNBOUNDED, self._pieces_max + 1)
         if not self.wanted or self.sent < next_ or (resend and have_echo > self._rewound_at and self.sent > next_):
             rewound = self.wanted and self.sent > next_
+            if not self.wanted:
+                self._backlog_end = log.durable
             self.wanted = True
             self._seek(next_)
             if rewound:
@@ -147,8 +159,9 @@ class StreamSender:
         self._under_way_bytes = 0
         self._parts = []
 
-    def take(self, buf: "bytearray | memoryview", bytes_max: int) -> "Piece | None":
-        """The next piece to send, of about `bytes_max` stored bytes and within the limit; it counts as sent."""
+    def take(self, buf: "bytearray | memoryview", bytes_max: int, records_max: int = 0) -> "Piece | None":
+        """The next piece to send, of about `bytes_max` stored bytes and within the limit, of at most `records_max` records (0: any number)
+        or one batch; it counts as sent."""
         self._undone = (self.sent, len(self._under_way), self._under_way_bytes)
         if self._parts:
             first, next_, content = self._parts.pop(0)
@@ -157,7 +170,7 @@ class StreamSender:
                 buf[:size] = content
             piece: "Piece | None" = Piece(first, next_, size, 0, 1, TOO_LARGE if content is None else None)
         else:
-            piece = self._reader.read(buf, min(bytes_max, self._limit - self._under_way_bytes))
+            piece = self._reader.read(buf, min(bytes_max, self._limit - self._under_way_bytes), records_max)
         if piece is not None:
             self.sent = piece.next
             self._farthest = max(self._farthest, piece.next)

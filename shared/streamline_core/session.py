@@ -13,6 +13,7 @@ from .errors import ProtocolError
 from .frames import BYE, DATA, DIFF, ERROR, GAP, HAVE, HELLO, STATE, WANT, WELCOME
 from .hlc import WALL_MS_MAX
 from .outlet import Outlet
+from .schedule import ALL, NOTHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -339,8 +340,8 @@ class Session:
         if self.state == OPEN:
             self._outbox.append(frames.encode(BYE, self.id, (text[:256], away_ms)))
 
-    def next_frame(self, data_allowed: bool, now_ms: int) -> "bytes | memoryview | None":
-        """The next frame to carry, or None. It is valid until the next call. data_allowed: whether pacing lets DATA go."""
+    def next_frame(self, allowed: int, now_ms: int) -> "bytes | memoryview | None":
+        """The next frame to carry, or None. It is valid until the next call. allowed: which data may leave: NOTHING, URGENT or ALL."""
         if self._outbox:
             return self._outbox.pop(0)
         if self.state != OPEN:
@@ -355,10 +356,10 @@ class Session:
                 return frame
         compared = self.reconcilers
         frame = compared.next_state(self.id) if compared is not None else None
-        if frame is not None or not data_allowed:
+        if frame is not None or allowed == NOTHING:
             return frame
-        data = self.outlet.next_frame(self.id, now_ms)
-        if data is None and compared is not None:
+        data = self.outlet.next_frame(self.id, now_ms, allowed)
+        if data is None and compared is not None and allowed == ALL:
             return compared.next_versions(self.id, self.outlet.frame_bytes_max)
         return data
 

@@ -355,7 +355,7 @@ MUTATIONS = (
         "pass",
         ARRIVES,
     ),
-    Mutation("a bandwidth limit is not counted", "link.py", "self._tokens -= len(frame)", "pass", BOUNDED),
+    Mutation("a bandwidth limit is not counted", "pacing.py", "self._tokens -= size", "pass", BOUNDED),
     Mutation("a retry waits without jitter", "backoff.py", "return jitter(self._entropy, bound_ms)", "return bound_ms", HERD),
     Mutation("a retry never waits longer", "backoff.py", "min(self._max_ms, bound_ms * 2)", "bound_ms", HERD),
     # Hub, credit

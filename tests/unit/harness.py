@@ -82,6 +82,9 @@ class FakeClock:
     def wall_ms(self):
         return self.wall
 
+    def offset_ms(self, wall_ms):
+        return 0
+
     def advance(self, ms):
         self.monotonic += ms
         if self.wall is not None:

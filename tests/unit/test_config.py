@@ -131,7 +131,6 @@ def test_what_is_not_built_is_refused_by_name():
             "node_id": "n",
             "resources": {
                 "max_memory": "256MB",
-                "max_cpu_percent": 80,
                 "max_file_descriptors": 100,
                 "max_connections": 5,
                 "eviction_policy": "compact",
@@ -142,7 +141,6 @@ def test_what_is_not_built_is_refused_by_name():
     assert sorted(bad) == sorted(
         [
             "resources.max_memory",
-            "resources.max_cpu_percent",
             "resources.max_file_descriptors",
             "resources.max_connections",
             "resources.eviction_policy",

@@ -120,7 +120,7 @@ class Wire:
 class Edge:
     """A node with its storage and its wires to the hub."""
 
-    def __init__(self, world, name, given, storage=None):
+    def __init__(self, world, name, given, storage=None, meter=None):
         self.world = world
         self.name = name
         self.storage = storage or MemoryStorage()
@@ -129,10 +129,11 @@ class Edge:
         self.up = Wire(world.random)
         self.down = Wire(world.random)
         self.linked = False
+        self.meter = meter
         self.start()
 
     def start(self):
-        self.node = Node(self.config, self.clock, self.storage, self.world.entropy, Codecs(NONE))
+        self.node = Node(self.config, self.clock, self.storage, self.world.entropy, Codecs(NONE), None, self.meter)
         self.node.open()
         if self.linked:
             self.node.link_up()
@@ -203,8 +204,8 @@ class World:
         for name in sorted(self.edges):
             self.edges[name].node.hub_status(True, "".join(["%02x" % b for b in self.hub.boot]))
 
-    def edge(self, name="e1", storage=None, **more):
-        self.edges[name] = Edge(self, name, config_of(name, **more), storage)
+    def edge(self, name="e1", storage=None, meter=None, **more):
+        self.edges[name] = Edge(self, name, config_of(name, **more), storage, meter)
         return self.edges[name]
 
     def step(self, ms=5):
