@@ -405,6 +405,22 @@ def test_a_log_whose_end_has_rotted_gives_no_name_a_second_time():
     assert value(two, b"k") == b"last" and world.hub.table.refused == 0
 
 
+def test_names_that_a_buffered_write_bears_leave_no_gap_behind_it():
+    edge = World().edge(local_topics=[{"topic": "mine", "kind": "keyed"}], sync_topics=[])
+    log, _ = edge.node.produce("mine", b"1", b"k")
+    edge.settle()
+    edge.node.produce("mine", b"2", b"k")
+    keyed = edge.node.tables.topics["mine"][0]
+    keyed._known_to = log.next
+    keyed.fold()
+    edge.node.produce("mine", b"3", b"k")
+    edge.clock.advance(10)
+    edge.settle()
+    edge.settle()
+    edge.settle()
+    assert log.durable == 3 and log.state.gaps.rows == [] and len(log.bases) == 1
+
+
 def test_a_restored_disk_believes_what_a_restored_hub_is_told_of_its_past():
     world = world_of(2)
     one, two = world.edges["e0"], world.edges["e1"]
