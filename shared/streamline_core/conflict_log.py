@@ -4,11 +4,13 @@ Rule: a conflict is told once for each set of versions that stands; what cannot 
 for it. One that came up in the last moment before a power cut may be missing, and is still there to be explained.
 """
 
+import binascii
 import json
 
 from .conflict import Conflict
 from .digest import entry_hash
-from .errors import CorruptRecord, QueueFull, StorageFull, UsageError
+from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull, UsageError
+from .utf8 import decode_utf8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class ConflictLog:
         row: "dict[str, Any]" = {
             "topic": name,
             "partition": partition,
-            "key": _text(key),
+            "key": _json_value(key),
             "type": Conflict(name, partition, key, versions).type,
             "versions": [repr(version) for version in versions],
             "resolution": resolution.kind,
@@ -78,9 +80,9 @@ class ConflictLog:
         return True
 
 
-def _text(key: bytes) -> str:
-    """As text, or in hex where it is none."""
+def _json_value(data: bytes) -> "str | dict[str, str]":
+    """Text where the bytes are UTF-8, else {"base64": …}, as the tables are explained."""
     try:
-        return key.decode()
-    except (UnicodeError, ValueError):
-        return "0x" + "".join(["%02x" % b for b in key])
+        return decode_utf8(data)
+    except ProtocolError:
+        return {"base64": binascii.b2a_base64(data).strip().decode()}

@@ -44,6 +44,8 @@ class Expiry:
         try:
             while log.bases and log.failure is None and 0 < self._newest_ms(log) < before_ms:
                 if len(log.bases) == 1:
+                    if log.next > log.durable:
+                        return  # something younger waits, and is committed anyway
                     log.end_segment()
                 if not log.evict_oldest(EXPIRED):
                     return

@@ -114,10 +114,12 @@ class HubTable:
             version = version_of(record, stream.origin, stream.epoch)
         except CorruptRecord as error:
             return str(error)
+        ours = (version.origin, version.epoch) in heads
         if version.dot != (stream.origin, stream.epoch, record.offset):  # carried, which only the hub does
-            if stream.origin != self._me or (version.origin, version.epoch) in heads:
+            if stream.origin != self._me or ours:
                 return "it is called %r, which is not where it is" % version  # it could take a word before that is spoken
-        if self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
+        # What we write in this opening has names of its own: their epoch was drawn for it, and no carried version may bear it.
+        if not ours and self._names_other_key(stream.topic, stream.partition, record.key, version.dot):
             return "it is called %r, as a version of another key is" % version
         why = why_unsound(version, self._me, heads)
         if why is not None:

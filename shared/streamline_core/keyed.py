@@ -141,7 +141,9 @@ class KeyedPartition:
         log = self.own.current
         if self._known_to > log.written and self.is_met(0) and log.failure is None and not log.sealed:
             log.cut()
-            log.append_gap(max(0, self._known_to - log.written), CORRUPT)
+            span = self._known_to - log.written
+            if span > 0:
+                log.append_gap(span, CORRUPT)
 
     def is_met(self, first: int) -> bool:
         """Whether all that the logs from number `first` on held when the fold began is in the table."""

@@ -483,8 +483,7 @@ class Log:
         return end <= self.durable and (self.kept_from < 0 or end <= self.kept_from)
 
     def end_segment(self) -> None:
-        """What is written from now on goes into another segment."""
-        self.commit()
+        """What is written from now on goes into another segment. Only where all is durable that was accepted."""
         self._head_open = False
 
     def evict_oldest(self, cause: str = EVICTED) -> int:

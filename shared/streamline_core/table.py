@@ -153,15 +153,11 @@ class Table:
         keys = [key for key in self._entries if any([row[4][0] == number and first <= row[4][1] < next_ for row in self._siblings(key)])]
         for key in keys:
             self._drop(key, lambda row: row[4][0] == number and first <= row[4][1] < next_)
-            for watch in self.watches:
-                watch.changed(key)
         return len(keys) > 0
 
     def remove(self, key: bytes, dot: "tuple[str, int, int]") -> None:
         """This version was superseded, as somebody knows who knows more."""
         self._drop(key, lambda row: self._names[row[0]] + (row[1],) == dot)
-        for watch in self.watches:
-            watch.changed(key)
 
     def _drop(self, key: bytes, is_gone: "Callable[[Sibling], bool]") -> None:
         entry, kept = self._entries.get(key, b""), b""
@@ -174,13 +170,16 @@ class Table:
             else:
                 kept += entry[at : row[5]]
             at = row[5]
-        if entry:
-            self._count(self._alone(entry), -1)
+        if kept == entry:
+            return
+        for watch in self.watches:
+            watch.changed(key)
+        self._count(self._alone(entry), -1)
         if kept:
             self._entries[key] = kept
             self._count(self._alone(kept), 1)
         else:
-            self._entries.pop(key, None)
+            del self._entries[key]
 
     def knows(self, key: bytes, ext: "Extension", writer: bytes, offset: int) -> bool:
         """Whether `apply` would change nothing."""

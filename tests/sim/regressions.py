@@ -44,4 +44,8 @@ SEEDS = (
     ("large", 12, "streams with nothing to send held all credit: others starved for minutes"),
     ("large", 18, "a fork whose new epoch was torn by a full disk was sealed all the same"),
     ("large", 50, "a gap across two openings made the node fork though nothing had parted"),
+    ("keyed", 975, "a disk and a hub that were both restored: the node refused what it had once written, and compared for ever"),
+    ("keyed", 1977, "a log of which the end had rotted gave out a name twice: its write seemed to have seen itself, and was refused"),
+    ("keyed", 3737, "what had rotted in a node's own log, and was a gap to the hub, still stood on that node"),
+    ("keyed", 8663, "what had rotted in a feed's copy and did not come again: who read it anew was shown nothing, and no gap"),
 )

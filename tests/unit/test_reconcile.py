@@ -131,6 +131,27 @@ def test_a_name_that_a_version_of_another_key_bears_is_refused_and_wedges_no_sto
     assert hub_keys(world) == [b"j", b"other"] and edge.node.ledger()[0]["pending"] == 0
 
 
+def test_the_hub_looks_up_no_name_that_it_has_just_given_and_takes_it_for_nothing_else():
+    world = world_of(1, seed=2)
+    converged(world)
+    load, asked = world.store.load_version, []
+    world.store.load_version = lambda topic, partition, dot: asked.append(dot) or load(topic, partition, dot)
+    for key in (b"k", b"j", b"k"):
+        written = world.hub.produce("state", b"v", key)
+    assert asked == []
+    names = [written.stream.origin, written.stream.epoch]
+    for offset in (0, 100):  # a name that is given, and one that is still to be
+        carried = pack_carried(Version(names[0], names[1], offset, "cloud", 1 << 60, True, {}, b""))
+        world.hub.producer.writer.produce("state", 0, b"carried", b"other", (), None, None, carried)
+    world.hub.producer.take_written()
+    converged(world)
+    assert world.hub.table.refused == 2 and hub_keys(world) == [b"j", b"k"]
+    world.edges["e0"].node.produce("state", b"own", b"i")
+    converged(world)
+    epoch = world.edges["e0"].node.log("state").stream.epoch
+    assert asked == [("e0", epoch, 0)]
+
+
 def test_what_a_rolled_back_hub_has_forgotten_the_edges_bring_back():
     world = world_of(2, seed=3)
     one, two = world.edges["e0"], world.edges["e1"]

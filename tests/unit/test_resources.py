@@ -3,6 +3,7 @@
 from harness import raises
 from streamline_core.config import EdgeConfig
 from streamline_core.config_error import ConfigError
+from streamline_core.errors import StorageFull
 from world import World
 
 VALUE = bytes(400)
@@ -103,6 +104,33 @@ def test_what_is_older_than_its_topic_keeps_expires_delivered_or_not():
     world.run(2000)
     (row,) = [row for row in edge.node.ledger() if row["topic"] == "t"]
     assert row["lost"] == {"expired": first} and row["delivered"] == 24 - first
+
+
+def test_what_waits_for_the_disk_when_the_rest_expires_is_neither_lost_nor_an_error():
+    topics = {"sync_topics": [], "local_topics": [{"topic": "mine", "retention": "10s"}]}
+    log = {"segment_bytes": 4096, "batch_bytes": 1024, "commit_interval_ms": 5000}
+    edge = World().edge("e1", log=log, **topics)
+    edge.storage._full = StorageFull
+    fill(edge, "mine", 2)
+    edge.clock.advance(6000)
+    edge.settle()
+    edge.settle()
+    edge.clock.advance(30000)
+    edge.storage._capacity = 0
+    edge.node.produce("mine", VALUE)
+    edge.settle()
+    assert held(edge, "mine") == (0, 3) and edge.node.log("mine").failure is None
+    edge.storage._capacity = None
+    edge.clock.advance(6000)
+    edge.settle()
+    edge.settle()
+    edge.power_cut()
+    edge.settle()
+    reader = edge.node.consumer("mine")
+    assert [record.offset for record in reader.take() + reader.take()] == [0, 1, 2]
+    edge.clock.advance(30000)
+    edge.settle()
+    assert held(edge, "mine") == (3, 3)
 
 
 def test_stamps_of_a_clock_that_nobody_had_set_are_of_no_age():

@@ -3,6 +3,7 @@
 from harness import MemoryStorage, raises
 from streamline_core.batch import batches
 from streamline_core.errors import QueueFull, StorageFull, UsageError
+from streamline_core.node import RETRY_SLOTS_MS
 from streamline_core.topic import TopicDefinition
 from world import WALL_MS, World, produce
 
@@ -204,6 +205,35 @@ def test_a_pause_lasts_over_restarts_and_so_does_a_resume():
         world.run_until(world.drained)
         edge.power_cut()
         assert world.values() == [values] and edge.node.storage_id == storage_id
+
+
+def test_a_pause_that_the_disk_would_not_note_is_noted_later():
+    world = World()
+    edge = world.edge().connect()
+    world.run(10000)
+    replace, tried = edge.storage.replace, []
+
+    def failing(name, data):
+        if not name.startswith("node."):
+            return replace(name, data)
+        tried.append(world.clock.monotonic)
+        raise OSError("as asked")
+
+    edge.storage.replace = failing
+    edge.node.pause()
+    world.run(12000)
+    assert [ms - tried[0] for ms in tried] == [0, 5, 5005, 10005]
+    edge.storage.replace = replace
+    edge.power_cut()
+    assert edge.node.link.state != "paused"  # it was never noted
+    edge.storage.replace = failing
+    edge.node.pause()
+    world.run(100)
+    edge.storage.replace = replace
+    world.run(RETRY_SLOTS_MS)
+    edge.power_cut()
+    edge.connect()
+    assert edge.node.link.state == "paused"
 
 
 def test_an_interval_paces_and_sync_now_does_not_wait():

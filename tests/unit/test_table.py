@@ -4,7 +4,7 @@ from harness import Random
 from key_writers import KeyWriters
 from streamline_core.digest import entry_hash, replaced
 from streamline_core.extension import pack_carried, pack_writer, parse_extension
-from streamline_core.table import Table
+from streamline_core.table import Table, Watch
 from streamline_core.version import Version, join
 
 
@@ -89,3 +89,22 @@ def test_the_digest_of_all_follows_each_change():
             for key, dots in table.entries():
                 root = replaced(root, 0, entry_hash(key, dots))
             assert table.root() == root
+
+
+def test_a_watch_hears_of_a_key_once_however_its_version_went_and_of_nothing_where_none_did():
+    version = Version("e1", 5, 7, "edge", 1 << 60, True, {}, b"")
+    for go in (
+        lambda table: table.lose(b"k", (1, 7, 0, 10)),
+        lambda table: table.lose_all(1, 7, 8),
+        lambda table: table.remove(b"k", version.dot),
+    ):
+        table, watch = Table(), Watch()
+        heard = []
+        watch.changed = heard.append
+        table.watches.append(watch)
+        apply(table, b"k", version, (1, 7, 0, 10))
+        table.lose(b"k", (1, 6, 0, 10)), table.lose_all(1, 0, 7), table.remove(b"k", ("e1", 5, 6)), table.remove(b"other", version.dot)
+        assert heard == [b"k"] and len(table) == 1
+        go(table)
+        go(table)
+        assert heard == [b"k", b"k"] and len(table) == 0

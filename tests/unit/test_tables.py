@@ -308,11 +308,12 @@ def test_each_conflict_is_told_once_in_a_local_topic():
         converged(world)
 
     conflict(b"k", b"a", b"b")
-    conflict(b"\xff", b"same", b"same")
+    conflict(b"\xed\xa0\x80", b"same", b"same")  # half of a surrogate pair: of no text, on both interpreters
     rows = [(record.key, json.loads(record.value)) for record in told.take()]
     assert [(key, row["topic"], row["key"], row["type"]) for key, row in rows] == [
-        (b"k", "state", "k", "concurrent write"), (b"\xff", "state", "0xff", "ordering")
-    ]  # fmt: skip
+        (b"k", "state", "k", "concurrent write"),
+        (b"\xed\xa0\x80", "state", {"base64": "7aCA"}, "ordering"),
+    ]
     assert len(rows[0][1]["versions"]) == 2 and rows[0][1]["winners"] == rows[0][1]["versions"][1:]
     one.node.produce("state", b"resolved", b"k")
     converged(world)
@@ -402,6 +403,22 @@ def test_a_log_whose_end_has_rotted_gives_no_name_a_second_time():
     world.run(100)
     converged(world)
     assert value(two, b"k") == b"last" and world.hub.table.refused == 0
+
+
+def test_names_that_a_buffered_write_bears_leave_no_gap_behind_it():
+    edge = World().edge(local_topics=[{"topic": "mine", "kind": "keyed"}], sync_topics=[])
+    log, _ = edge.node.produce("mine", b"1", b"k")
+    edge.settle()
+    edge.node.produce("mine", b"2", b"k")
+    keyed = edge.node.tables.topics["mine"][0]
+    keyed._known_to = log.next
+    keyed.fold()
+    edge.node.produce("mine", b"3", b"k")
+    edge.clock.advance(10)
+    edge.settle()
+    edge.settle()
+    edge.settle()
+    assert log.durable == 3 and log.state.gaps.rows == [] and len(log.bases) == 1
 
 
 def test_a_restored_disk_believes_what_a_restored_hub_is_told_of_its_past():
