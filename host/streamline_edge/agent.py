@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamline_core.batch import HEADER_BYTES, OFFSET_MAX
 from streamline_core.consumer import offset_at
-from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.log_feed import LogFeed
 from streamline_core.node import Node
 from streamline_host.codecs import codecs
@@ -25,6 +25,7 @@ from streamline_host.ports import SystemClock, SystemEntropy
 
 from .health import Health
 from .keyed_topics import KeyedTopics, load_merges
+from .limited import Limited
 from .plain_values import Headers, plain_bytes, plain_ms, plain_record
 from .posix_storage import PosixStorage
 from .uplink import Uplink
@@ -49,7 +50,7 @@ HEALTH_SECS = 5.0
 TAKE_BYTES_MAX = 65536
 
 
-class Agent(KeyedTopics):
+class Agent(KeyedTopics, Limited):
     """One edge node in this process. Use from one event loop: `start`, produce and consume, `stop`.
 
     Raises (start): UsageError where another agent holds the data directory, the configuration cannot be honoured, or a merge module does
@@ -71,12 +72,15 @@ class Agent(KeyedTopics):
         loop = self._loop = asyncio.get_running_loop()
         config = self.config
         merges = load_merges(config)
-        self._storage = PosixStorage(config.data_dir, self._synced, loop)
+        self._read_limits()
+        self._storage = PosixStorage(config.data_dir, self._synced, loop, files_max=self._files_max())
         try:
             self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges, ProcessMeter())
             self._waiters = Waiters(loop)
             self.node.open()
+            self.node.resources.opened()
             self.uplink = Uplink(config, self.node, self._poke) if config.cloud_endpoint else None
+            self._enforce()
         except BaseException:
             self._storage.close()
             raise
@@ -156,8 +160,8 @@ class Agent(KeyedTopics):
             try:
                 stream, offset = self.node.produce(topic, value, key, headers, timestamp)
                 break
-            except QueueFull:
-                await self.room()
+            except QueueFull as full:
+                await self.room(full)
         if not self._tick_soon:
             self._poke()
         if ack == "buffered":
@@ -173,8 +177,8 @@ class Agent(KeyedTopics):
             try:
                 stream, offset = self.node.delete(topic, plain)
                 break
-            except QueueFull:
-                await self.room()
+            except QueueFull as full:
+                await self.room(full)
         self._poke()
         if ack == "buffered":
             return offset
@@ -211,18 +215,7 @@ class Agent(KeyedTopics):
         everything = values if isinstance(values, list) else list(values)
         self._check_all(topic, everything, partition)
         waits: deque[asyncio.Future[int]] = deque()
-        at, size = 0, SLICE_RECORDS
-        while at < len(everything):
-            part = everything[at : at + size]
-            try:
-                stream, first, end = self.node.produce_many(topic, part, partition)
-            except QueueFull:
-                if not self.node_buffered() and len(part) > 1:
-                    size = max(1, len(part) // 2)  # the slice alone is more than the buffer holds
-                    continue
-                await self.room()
-                continue
-            at += len(part)
+        async for stream, first, end in self.slices(topic, everything, partition):
             self._poke()
             if ack == "durable" and end > first:
                 waits.append(self._waiters.durable(stream, first, end))
@@ -234,6 +227,30 @@ class Agent(KeyedTopics):
         for wait in waits:
             await wait
         return len(everything)
+
+    async def slices(
+        self, topic: str, values: list[bytes], partition: int = -1, producer: int = 0, sequence: int = 0
+    ) -> AsyncIterator[tuple[Log, int, int]]:
+        """Hand values to the node, as many at once as its limits take, and wait for room: (log, first offset, next offset) of each slice.
+
+        Raises as `produce`; slices that were given are stored."""
+        at, size = 0, SLICE_RECORDS
+        while at < len(values):
+            part = values[at : at + size]
+            try:
+                stored = self.node.produce_many(topic, part, partition, producer, sequence + at)
+            except QueueFull as full:
+                if len(part) > 1 and not self._fits(full):
+                    size = max(1, len(part) // 2)
+                else:
+                    await self.room(full)
+                continue
+            at += len(part)
+            yield stored
+
+    def _fits(self, full: QueueFull) -> bool:
+        """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
+        return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
 
     def _check_ack(self, topic: str, ack: str) -> None:
         if ack not in ACKS:
@@ -254,18 +271,20 @@ class Agent(KeyedTopics):
         """Bytes accepted and not yet durable, of the fullest log."""
         return max((stream.buffered_bytes for stream in self.node.logs()), default=0)
 
-    async def room(self) -> None:
-        """Wait until something became durable.
-
-        Raises QueueFull where nothing is on its way: then it is the cloud's backlog that is full.
-        """
-        if not self.node_buffered():
-            raise QueueFull(
-                f"{self.config.sync.max_queue_size} records wait for the cloud, which is sync.max_queue_size; "
-                "raise it, or produce again when the link is back"
-            )
-        self._poke()
-        await self._waiters.room()
+    async def room(self, full: QueueFull) -> None:
+        """Wait until what was full may have room: something became durable, or reached the cloud, or memory is free again. Raises `full`
+        where waiting is no use, or not wanted."""
+        if isinstance(full, BacklogFull):
+            if not full.waits:
+                raise full
+            await self._waiters.backlog()
+        elif self.node.resources.memory_full:
+            await self.memory(0)
+        elif self.node_buffered():
+            self._poke()
+            await self._waiters.room()
+        else:
+            raise full
 
     # Reading.
 
@@ -378,7 +397,7 @@ class Agent(KeyedTopics):
         deadline_ms = self.node.tick()
         if self.uplink is not None and self.uplink.pump():
             self._poke()
-        self._waiters.acked()
+        self._waiters.acked(self.node.queue.has_room)
         self._waiters.ticked()
         if self._timer is not None:
             self._timer.cancel()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamline_core import VERSION
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.resources import CONNECTIONS, FILES, LimitReached
 
 from . import control_keyed, control_wire
 from .control_wire import Header, number, text
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 64
 IN_FLIGHT_MAX = 64  # produce requests of one connection that wait for the disk
 STREAMS_MAX = 16  # consumers of one connection
+SMALL_BYTES = 65536  # a body beyond it is read only where there is memory for it
 RECORDS_MAX = 4096  # of one produce request
 
 
@@ -56,8 +58,14 @@ class ControlServer:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._connections) >= CONNECTIONS_MAX:
-            writer.write(control_wire.pack({"id": 0, "error": f"{CONNECTIONS_MAX} connections are open", "kind": "full"}))
+        resources = self._agent.node.resources
+        try:
+            if len(self._connections) >= CONNECTIONS_MAX:
+                raise LimitReached(CONNECTIONS, f"{CONNECTIONS_MAX} connections are open")
+            resources.allocate(FILES, 1)
+            resources.allocate(CONNECTIONS, 1)
+        except LimitReached as e:
+            writer.write(control_wire.pack({"id": 0, "error": str(e), "kind": "full"}))
             writer.close()
             return
         self._connections.add(task)
@@ -68,8 +76,11 @@ class ControlServer:
             pass  # the other side went away, or the agent stops: nothing is owed
         except ProtocolError as e:
             connection.answer({"id": 0, "error": str(e), "kind": "protocol"})
+        except QueueFull as e:
+            connection.answer({"id": 0, "error": str(e), "kind": "queue_full"})
         finally:
             self._connections.discard(task)
+            resources.release(CONNECTIONS, 1)
             connection.close()
             writer.close()
 
@@ -88,6 +99,8 @@ class _Connection:
             prefix = await self._reader.readexactly(control_wire.PREFIX.size)
             header_bytes, body_bytes = control_wire.lengths(prefix)
             header = control_wire.read_header(await self._reader.readexactly(header_bytes))
+            if body_bytes > SMALL_BYTES:
+                await self.agent.memory(body_bytes)
             body = await self._reader.readexactly(body_bytes) if body_bytes else b""
             await self._serve(header, body)
             await self._writer.drain()
@@ -204,20 +217,16 @@ class _Connection:
             stream = node.log(topic, max(0, partition))
             return self.agent.durable(stream, stream.next, stream.next), 0, repeats
         if keys is None:
-            while True:
-                try:
-                    stream, first, end = node.produce_many(topic, values, partition, producer, sequence)
-                    return self.agent.durable(stream, first, end), len(values), repeats
-                except QueueFull:
-                    await self.agent.room()
+            slices = [self.agent.durable(*slice) async for slice in self.agent.slices(topic, values, partition, producer, sequence)]
+            return (slices[0] if len(slices) == 1 else _all(slices)), len(values), repeats
         waits: dict[Any, tuple[int, int]] = {}
         for i, (value, key) in enumerate(zip(values, keys, strict=True)):
             while True:
                 try:
                     stream, first = node.produce(topic, value, key, None, None, producer, sequence + i, partition)
                     break
-                except QueueFull:
-                    await self.agent.room()
+                except QueueFull as full:
+                    await self.agent.room(full)
             waits[stream] = (waits.get(stream, (first, 0))[0], first + 1)
         futures = [self.agent.durable(stream, *ends) for stream, ends in waits.items()]
         return (futures[0] if len(futures) == 1 else _all(futures)), len(values), repeats

@@ -13,7 +13,8 @@ from streamline_core.errors import UsageError
 
 LOCK_NAME = "lock"
 SOCKET_NAME = "control.sock"
-OWN_NAMES = (LOCK_NAME, SOCKET_NAME)
+LIMITS_NAME = "limits.json"
+OWN_NAMES = (LOCK_NAME, SOCKET_NAME, LIMITS_NAME, LIMITS_NAME.replace(".json", ".new"))
 
 
 class DataDirLock:

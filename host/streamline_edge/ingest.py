@@ -98,8 +98,8 @@ class Ingest:
             try:
                 stream, offset = self._agent.node.produce(rule.topic, payload, _key(rule, topic))
                 break
-            except QueueFull:
-                await self._agent.room()
+            except QueueFull as full:
+                await self._agent.room(full)
             except UsageError as e:
                 # It can never be stored. Not acknowledging it would stop all that come behind it.
                 self.refused += 1

@@ -72,7 +72,8 @@ class _File:
 class PosixStorage:
     """Files below `root`, which it locks. `on_synced(ticket, error)` is called on `loop`.
 
-    inline: no threads and no loop: sync and replace write at once, and `poll()` reports (for tools and tests).
+    inline: no threads and no loop: sync and replace write at once, and `poll()` reports (for tools and tests). files_max: how many files
+    are kept open for appending while nothing is written to them, and as many for reading.
     Raises: UsageError where another process holds the folder.
     """
 
@@ -82,6 +83,7 @@ class PosixStorage:
         on_synced: Synced | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         inline: bool = False,
+        files_max: int | None = None,
     ) -> None:
         if not inline and loop is None:
             raise UsageError("PosixStorage needs an event loop, or inline=True")
@@ -90,6 +92,8 @@ class PosixStorage:
         self.on_synced = on_synced
         self._loop = loop
         self._inline = inline
+        self._files_max = files_max or FILES_MAX
+        self._read_fds_max = min(files_max or READ_FDS_MAX, READ_FDS_MAX)
         self._files: OrderedDict[str, _File] = OrderedDict()
         self._read_fds: OrderedDict[str, int] = OrderedDict()
         self._ticket = 0
@@ -210,14 +214,14 @@ class PosixStorage:
         file = self._files.get(name)
         if file is None:
             file = self._files[name] = _File(self.root / name, max(0, self.size(name)))
-            if len(self._files) > FILES_MAX:
+            if len(self._files) > self._files_max:
                 self._close_idle()
         return file
 
     def _close_idle(self) -> None:
         with self._lock:
             for name, file in list(self._files.items())[:-1]:
-                if len(self._files) <= FILES_MAX:
+                if len(self._files) <= self._files_max:
                     return
                 if file.idle:
                     del self._files[name]
@@ -253,7 +257,7 @@ class PosixStorage:
         except (FileNotFoundError, NotADirectoryError):
             return -1
         self._read_fds[name] = fd
-        if len(self._read_fds) > READ_FDS_MAX:
+        if len(self._read_fds) > self._read_fds_max:
             os.close(self._read_fds.popitem(last=False)[1])
         return fd
 

@@ -45,6 +45,7 @@ class Waiters:
         self._room: list[asyncio.Future[None]] = []
         self._more: list[asyncio.Future[None]] = []
         self._tick: list[asyncio.Future[None]] = []
+        self._backlog: list[asyncio.Future[None]] = []
 
     def durable(self, log: Log, first: int, end: int) -> Future:
         """Answered with `first` (where it lies then) once everything below `end` is on the disk; StorageFull if it
@@ -78,6 +79,12 @@ class Waiters:
         self._room.append(future)
         return future
 
+    def backlog(self) -> asyncio.Future[None]:
+        """Answered when more may be owed to the cloud."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._backlog.append(future)
+        return future
+
     def more(self) -> asyncio.Future[None]:
         """Answered when there may be more to read."""
         future: asyncio.Future[None] = self._loop.create_future()
@@ -101,8 +108,10 @@ class Waiters:
         for queue in list(self._durable.values()):
             self._answer_durable(queue)
 
-    def acked(self) -> None:
+    def acked(self, queue_has_room: bool) -> None:
         """The cloud may have said something."""
+        if queue_has_room:
+            _wake(self._backlog)
         for queue in list(self._cloud.values()):
             self._answer_cloud(queue)
 
@@ -115,6 +124,7 @@ class Waiters:
         _wake(self._room)
         _wake(self._more)
         _wake(self._tick)
+        _wake(self._backlog)
 
     def _answer_durable(self, queue: _Queue) -> None:
         log, entries = queue.log, queue.entries

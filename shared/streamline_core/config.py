@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "EdgeConfig", "path_text"]
 
+BUFFER_BYTES = 16 << 20
+
 
 class GeoLocation:
     lat: float
@@ -123,6 +125,11 @@ class MeshConfig:
     """Peers; this build takes only `enabled: false`."""
 
     enabled: bool
+
+
+def buffer_bytes(max_memory: "int | None") -> int:
+    """log.buffer_bytes where it is not given."""
+    return BUFFER_BYTES if max_memory is None else min(BUFFER_BYTES, max_memory >> 4)
 
 
 class EdgeConfig:

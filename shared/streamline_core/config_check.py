@@ -4,12 +4,11 @@ Rule: a configuration is accepted whole or refused whole, with every problem nam
 what is allowed. What this build cannot honour is refused by name, never ignored. Relies on no order of a dict.
 """
 
-from .config import ConsumerConfig, EdgeConfig, IngestRule, TopicConfig
+from .config import ConsumerConfig, EdgeConfig, IngestRule, TopicConfig, buffer_bytes
 from .config_error import ConfigError
 from .config_tables import (
     BATCH_BYTES_MAX,
     BATCH_OVERHEAD_BYTES,
-    BUFFER_BYTES,
     CONSUMER_TABLE,
     CONSUMERS_MAX,
     INGEST_RULES_MAX,
@@ -203,7 +202,7 @@ def _check_together(config: EdgeConfig, check: Check) -> None:
     if log.batch_bytes is None:
         log.batch_bytes = min(BATCH_BYTES_MAX, log.segment_bytes, config.frame_bytes_max - BATCH_OVERHEAD_BYTES)
     if log.buffer_bytes is None:
-        log.buffer_bytes = max(log.batch_bytes, min(BUFFER_BYTES, (limits.max_memory or BUFFER_BYTES << 4) >> 4))
+        log.buffer_bytes = max(log.batch_bytes, buffer_bytes(limits.max_memory))
     batch, buffer, segment = ("log", "batch_bytes"), ("log", "buffer_bytes"), ("log", "segment_bytes")
     if log.batch_bytes + BATCH_OVERHEAD_BYTES > config.frame_bytes_max:
         most = config.frame_bytes_max - BATCH_OVERHEAD_BYTES
@@ -215,9 +214,6 @@ def _check_together(config: EdgeConfig, check: Check) -> None:
     if log.buffer_bytes < log.batch_bytes:
         text = "%d is less than one batch; use at least batch_bytes, %d" % (log.buffer_bytes, log.batch_bytes)
         check.together((buffer, batch), text)
-    if limits.max_memory is not None and limits.max_memory < 2 * log.buffer_bytes:
-        text = "%d has no room for log.buffer_bytes; use at least %d, or a smaller buffer" % (limits.max_memory, 2 * log.buffer_bytes)
-        check.together((("resources", "max_memory"), buffer), text)
     retry = config.sync.retry
     if retry.max_ms < retry.initial_ms:
         text = "%d is less than initial_ms, %d" % (retry.max_ms, retry.initial_ms)

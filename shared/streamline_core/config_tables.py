@@ -31,10 +31,10 @@ INGEST_RULES_MAX = 256
 CONSUMERS_MAX = 64
 BATCH_OVERHEAD_BYTES = 128  # a frame around one batch, and a seal around that
 BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
-BUFFER_BYTES = 16 << 20  # where neither it nor the memory is said
 COUNT_MAX = (1 << 48) - 1
 
 _GIB = 1 << 30
+EVICTION_POLICIES = ("oldest", "reject", "priority", "lru", "compact")
 QUEUE_FULL = ("reject", "block", "evict")
 
 # (section, key, kind, default, allowed). The order is the order in which problems are told.
@@ -68,7 +68,7 @@ TABLE = (
     ("resources", "max_cpu_percent", read_int, None, (1, 100)),
     ("resources", "max_file_descriptors", read_int, None, (16, 1 << 20)),
     ("resources", "max_connections", read_int, None, (1, 1 << 20)),
-    ("resources", "eviction_policy", read_choice, "oldest", ("oldest", "reject", "priority", "lru", "compact")),
+    ("resources", "eviction_policy", read_choice, "oldest", EVICTION_POLICIES),
     ("resources", "topic_priorities", read_priorities, None, None),
     ("log", "segment_bytes", read_size, 4 << 20, (1024, _GIB)),
     ("log", "batch_bytes", read_size, None, (512, BATCH_BYTES_MAX)),
@@ -100,12 +100,7 @@ OPTIONAL_SECTIONS = ("location", "mesh")  # None where they are not given
 LISTS = ("sync_topics", "local_topics", "consumers", "ingest")
 # What is known and not built: (section, key, values that are honoured).
 NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
-    ("sync", "max_queue_bytes", (0,)),
-    ("sync", "queue_full", ("reject",)),
-    ("resources", "max_memory", (None,)),
-    ("resources", "max_file_descriptors", (None,)),
-    ("resources", "max_connections", (None,)),
-    ("resources", "eviction_policy", ("oldest", "reject", "priority", "lru")),
+    ("resources", "eviction_policy", EVICTION_POLICIES[:4]),
     ("mesh", "enabled", (False,)),
 )
 # The keys of an entry of a list: (key, kind, default, allowed).

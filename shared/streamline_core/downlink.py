@@ -59,11 +59,11 @@ class Downlink:
         node = self._node
         self._definitions[topic] = definition
         if keyed is not None:
-            self.feeds[topic, number] = KeyedFeed(topic, number, node.resources.room, keyed, node.storage, self._me)
+            self.feeds[topic, number] = KeyedFeed(topic, number, node.evictor.room, keyed, node.storage, self._me)
             return
         local = TopicDefinition("log", "local", definition.partitions)
         partition = Partition(FEED, topic, number, local, node.storage, self._limits, node.clock, node.entropy)
-        self.feeds[topic, number] = LogFeed(topic, number, node.resources.room, partition)
+        self.feeds[topic, number] = LogFeed(topic, number, node.evictor.room, partition)
 
     def _sorted(self) -> "Iterator[Feed]":
         for key in sorted(self.feeds):

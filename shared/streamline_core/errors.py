@@ -27,3 +27,13 @@ class StorageFull(StreamlineError):
 
 class QueueFull(StreamlineError):
     """A queue is at its bound: backpressure."""
+
+
+class BacklogFull(QueueFull):
+    """More is owed to the cloud than may be. waits: whether who produces is to wait for the cloud; fits: whether that could help: fewer
+    records at once might."""
+
+    def __init__(self, text: str, waits: bool, fits: bool) -> None:
+        super().__init__(text)
+        self.waits = waits
+        self.fits = fits

@@ -107,6 +107,11 @@ class Log:
         return self._mark.unsynced_bytes + self._builder.size
 
     @property
+    def unwritten_bytes(self) -> int:
+        """Accepted, not yet with the storage."""
+        return self._builder.size
+
+    @property
     def local(self) -> bool:
         """It belongs to this node alone: nothing of it is owed to anybody."""
         return len(self.definition) > 1 and self.definition[1] == LOCAL
@@ -333,7 +338,10 @@ class Log:
         size = len(head) + len(body)
         if self.written + span > OFFSET_MAX:
             raise StorageFull("%s: its offsets are used up" % self.folder)
-        if not self._head_open or self.sizes[-1] + size > self.limits.segment_bytes:
+        limits = self.limits
+        if not self._head_open or self.sizes[-1] + size > limits.segment_bytes:
+            self._roll()
+        elif limits.segment_records and self.written - self.bases[-1] >= limits.segment_records:
             self._roll()
         name = segment_name(self.folder, self.bases[-1])
         try:

@@ -15,7 +15,7 @@ class StorageBudget:
 
 class LogLimits:
     """segment_bytes, batch_bytes (512 to 65408), buffer_bytes: accepted but not yet durable; commit_interval_ms;
-    producers_max. budget: shared by all logs that have these limits."""
+    producers_max; segment_records: beyond so many a segment ends, 0: any number. budget: shared by the logs of a node."""
 
     def __init__(
         self,
@@ -24,10 +24,19 @@ class LogLimits:
         buffer_bytes: int = 16 << 20,
         commit_interval_ms: int = 5,
         producers_max: int = 64,
+        segment_records: int = 0,
+        budget: "StorageBudget | None" = None,
     ) -> None:
         self.segment_bytes = segment_bytes
         self.batch_bytes = batch_bytes
         self.buffer_bytes = buffer_bytes
         self.commit_interval_ms = commit_interval_ms
         self.producers_max = producers_max
-        self.budget = StorageBudget(1 << 62)
+        self.segment_records = segment_records
+        self.budget = budget or StorageBudget(1 << 62)
+
+    def cut_after(self, records: int) -> "LogLimits":
+        """The same for logs whose segments end after so many records."""
+        return LogLimits(
+            self.segment_bytes, self.batch_bytes, self.buffer_bytes, self.commit_interval_ms, self.producers_max, records, self.budget
+        )

@@ -1,6 +1,6 @@
 """A node: topics and their logs, the link to the hub, the clock, and the limits, wired together.
 
-Rule: produce never waits for a network and never blocks; everything that takes time is a ticket or a deadline. The shell calls `tick`
+Rule: everything that takes time is a ticket or a deadline; what producers hand over goes straight to the intake. The shell calls `tick`
 after any input and at the deadline it returned, and carries frames and tickets. Knows nothing of files, sockets or asyncio.
 """
 
@@ -8,22 +8,22 @@ from . import VERSION, cbor, frames, report
 from .absent import NoDownlink, NoTables
 from .backoff import Backoff
 from .consumer import Consumer, offset_at
-from .errors import QueueFull, StorageFull, StreamlineError, UsageError
+from .errors import StorageFull, StreamlineError, UsageError
+from .eviction import Evictor
 from .hlc import HybridClock
+from .intake import Intake
 from .link import ROUND_TRIP_MS_TRUSTED, Link
-from .log_limits import LogLimits, StorageBudget
+from .log_limits import LogLimits
 from .pacing import Pacing
 from .partition import Partition
-from .producers import UNKNOWN_OFFSET
 from .recovery import recover
-from .resources import ResourceManager
 from .session import EDGE, Identity
 from .slots import Slots
-from .topic import TopicDefinition, partition_of
+from .topic import TopicDefinition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, Sequence
+    from typing import Any, Iterator
 
     from .codec import Codecs
     from .config import EdgeConfig
@@ -34,17 +34,20 @@ if TYPE_CHECKING:
     from .hub_feeds import FeedSource
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Meter, Storage
+    from .resources import ResourceManager
     from .sender import Parting
     from .session import Session
+    from .sync_queue import SyncQueue
     from .tables import Tables
 
 STORAGE_ID_BYTES = 8
 AS_CONFIGURED, PAUSED, RESUMED = 0, 1, 2  # what an operator has said about sync
 RETRY_SLOTS_MS = 5000
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
-STICKY_RECORDS = 1000  # records without a key stay with one partition for so many
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
 FEED_CREDIT_BYTES_MAX = 1 << 20
+EVICT_PARTS = 8  # a topic whose queue evicts gives back about so much of what may be owed at once
+MEASURED = ("max_memory", "max_cpu_percent", "max_file_descriptors", "max_connections")  # limits that need somebody who measures
 MARK_CLOCK = 1  # control batch [1, first offset, next offset, milliseconds to add]
 
 
@@ -71,15 +74,19 @@ class Node:
         self._merges = merges or {}
         self._meter = meter
         self._partitions: "dict[str, list[Partition]]" = {}
-        self._special: "dict[str, bool]" = {}  # topics to which not everything can be produced
         self._slots = Slots(storage, "node")
         self.storage_id = b""
         self._steered = AS_CONFIGURED
         self._slots_tried_ms = 0
-        self._sticky: "dict[str, int]" = {}
         self._reopen_at_ms: "dict[str, int]" = {}
-        self.resources = ResourceManager(self, StorageBudget(0))
-        self._bounded = config.sync.max_queue_size > 0  # whether records that are owed are counted
+        log = config.log
+        self._limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
+        self.evictor = Evictor(self, self._limits.budget)
+        self._resources: "ResourceManager | None" = None
+        self._queue: "SyncQueue | None" = None
+        intake = self._intake = Intake(self, self._partitions)
+        self.produce, self.produce_many, self.delete = intake.produce, intake.produce_many, intake.delete
+        self.partition_of, self.producer_last = intake.partition_of, intake.producer_last
         self._expiry: "Expiry | None" = None
         self.link: "Link | None" = None
         self.gate: "Gate | None" = None
@@ -100,9 +107,7 @@ class Node:
             self.entropy.fill(fresh)
             self.storage_id = bytes(fresh)
             self._slots.save(self.storage_id)
-        log = config.log
-        limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
-        self.resources = ResourceManager(self, limits.budget)
+        log, limits = config.log, self._limits
         frames_worth = FRAMES_WORTH if self._codecs.compresses else 1
         raw_bytes = min(frames.RAW_BYTES_MAX // 2, frames_worth * config.frame_bytes_max)
         buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
@@ -114,8 +119,6 @@ class Node:
         backoff = Backoff(self.entropy, sync.retry.initial_ms, sync.retry.max_ms)
         now, meter = self.clock.monotonic_ms, self._meter
         cpu_ms = meter.cpu_ms if meter is not None else None
-        if cpu_ms is None and config.resources.max_cpu_percent is not None:
-            raise UsageError("resources.max_cpu_percent: nothing here can tell what the processor does; remove it")
         pacing = Pacing(sync.bandwidth_limit, config.resources.max_cpu_percent or 0, cpu_ms, now())
         self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, sync, pacing, now)
         if sync.windows or sync.condition is not None:
@@ -123,7 +126,47 @@ class Node:
 
             self.gate = Gate(sync, self.clock)
         self.link.paused = not sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
-        self.resources.take_stock()
+        if any([getattr(config.resources, key) is not None for key in MEASURED]):
+            self.resources.opened()
+        self.limits_changed()
+
+    @property
+    def resources(self) -> "ResourceManager":
+        """Its limits, and what it uses. Made when it is first asked for, as the queue is: a board pays for each."""
+        if self._resources is None:
+            from .resources import ResourceManager
+
+            self._resources = ResourceManager(self, self._meter, self.evictor)
+        return self._resources
+
+    @property
+    def queue(self) -> "SyncQueue":
+        """What it owes to the cloud."""
+        if self._queue is None:
+            from .sync_queue import SyncQueue
+
+            self._queue = SyncQueue(self)
+        return self._queue
+
+    def limits_changed(self) -> None:
+        """The limits in the configuration are others than they were, or it has just been opened."""
+        if self.config.sync.max_queue_size or self.config.sync.max_queue_bytes:
+            self.queue.take_stock()
+        if self.link is not None:
+            self.link.pacing.cpu_percent = self.config.resources.max_cpu_percent or 0
+        self._take_stock(self.clock.monotonic_ms())
+
+    def _take_stock(self, now_ms: int) -> None:
+        self.evictor.take_stock()
+        resources, queue = self._resources, self._queue
+        checks = False
+        if resources is not None:
+            resources.tick(now_ms)
+            checks = resources.memory_full
+        if queue is not None and queue.bounded:
+            queue.take_stock()
+            checks = True
+        self._intake.checks = checks
 
     def _prepare(self, limits: LogLimits, credit_bytes: int) -> None:
         """Load what the topics need: what none of them needs costs a board no memory."""
@@ -147,11 +190,12 @@ class Node:
         merge, merge_hash = self._merges.get(name, (None, b""))
         definition = TopicDefinition(topic.kind, topic.direction, topic.partitions, topic.strategy, merge_hash, topic.feed_filter)
         node_id = self.config.node_id
+        queue_max = self.config.sync.max_queue_size
+        if topic.queue_full == "evict" and queue_max and topic.direction != "local":
+            limits = limits.cut_after(max(1, queue_max // EVICT_PARTS))
         partitions = self._partitions[name] = [
             Partition(node_id, name, i, definition, self.storage, limits, self.clock, self.entropy) for i in range(topic.partitions)
         ]
-        if topic.kind == "keyed" or topic.direction == "cloud_to_edge":
-            self._special[name] = True
         if topic.kind == "keyed":
             self.tables.open(name, partitions, definition, merge)
         if definition.down:
@@ -201,96 +245,6 @@ class Node:
             raise UsageError("topic %s has partitions 0 to %d, not %r" % (topic, len(found) - 1, partition))
         return found[partition]
 
-    # Producing
-
-    def partition_of(self, topic: str, key: "Buffer | None") -> int:
-        """Where a record with this key goes: by CRC-32 of the key; without one, to one partition for a while, then to the next."""
-        found = self._partitions.get(topic)
-        if found is None or len(found) == 1:
-            return 0
-        if key is not None:
-            return partition_of(bytes(key), len(found))
-        turn = self._sticky.get(topic, 0)
-        self._sticky[topic] = turn + 1
-        return turn // STICKY_RECORDS % len(found)
-
-    def _writable(self, topic: str, partition: int, key: "Buffer | None", n: int, size: int = 0) -> "Log":
-        """The log for `n` records (together of at least `size` bytes), if the limits have room for them."""
-        if partition < 0:
-            partition = self.partition_of(topic, key)
-        log = self._partition(topic, partition).current
-        if self.topics[topic].direction == "cloud_to_edge":
-            raise UsageError("topic %s flows from the cloud to edges; nothing is produced to it here" % topic)
-        resources = self.resources
-        if resources.budget.left <= (size if resources.rejects else 0):
-            kept = resources.take_stock()
-            if resources.rejects and (not kept or resources.budget.left < size):
-                stored = resources.stored_bytes
-                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % stored)
-        if self._bounded:
-            if n > resources.queue_room:
-                resources.take_stock()  # the cloud may have confirmed something since
-            if n > resources.queue_room:
-                raise QueueFull("%d records wait for the cloud, as many as sync.max_queue_size allows" % self.config.sync.max_queue_size)
-            resources.queue_room -= n
-        return log
-
-    def produce(
-        self,
-        topic: str,
-        value: "Buffer",
-        key: "Buffer | None" = None,
-        headers: "Sequence[tuple[str, Buffer]] | None" = None,
-        timestamp_ms: "int | None" = None,
-        producer: int = 0,
-        sequence: int = 0,
-        partition: int = -1,
-    ) -> "tuple[Log, int]":
-        """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
-
-        producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or
-        -1 where that is no longer known; -1 also for a value that a keyed topic need not store again. Returns (log, offset).
-        Raises UsageError, QueueFull, StorageFull: nothing was stored.
-        """
-        found = self._partitions.get(topic)
-        if self._special and topic in self._special:
-            log = self._writable(topic, partition, key, 1)
-            return self.tables.write(log, topic, value, key, headers, timestamp_ms, producer, sequence)
-        if found is not None and partition <= 0 and not self._bounded and self.resources.budget.left > 0 and len(found) == 1:
-            log = found[0].current  # the way of most records, without a call: it is a third of the work on a board
-        else:
-            log = self._writable(topic, partition, key, 1)
-        if producer and sequence <= log.producers.last(producer):
-            return log, log.producers.offset_of(producer, sequence)
-        if key is None and not headers and timestamp_ms is None:
-            return log, log.append(value, producer, sequence)
-        return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
-
-    def delete(self, topic: str, key: "Buffer") -> "tuple[Log, int]":
-        """Write that a key of a keyed topic is deleted; as `produce`."""
-        self.tables.partition(topic, key)
-        return self.tables.write(self._writable(topic, -1, key, 1), topic, None, key)
-
-    def produce_many(
-        self, topic: str, values: "Sequence[bytes]", partition: int = -1, producer: int = 0, sequence: int = 0
-    ) -> "tuple[Log, int, int]":
-        """Accept many bare values at once, all or none; no work per record. Returns (log, first offset, next offset) of what was stored; of
-        a repeat, what is left of it. Raises as `produce`."""
-        if topic in self.tables.topics:
-            raise UsageError("topic %s is keyed: each record needs a key; use produce" % topic)
-        log = self._writable(topic, partition, None, len(values), sum(map(len, values)))
-        if producer:
-            repeats = log.producers.last(producer) + 1 - sequence
-            if repeats > 0:
-                values, sequence = values[repeats:], sequence + repeats
-        first = log.append_many(values, producer, sequence)
-        return log, first, log.next
-
-    def producer_last(self, topic: str, partition: int, producer: int) -> int:
-        """The last sequence that is durable for a producer; UNKNOWN_OFFSET (-1) if it is not known."""
-        last = self._partition(topic, partition).current.state.producers.last(producer)
-        return last if last >= 0 else UNKNOWN_OFFSET
-
     # Consuming
 
     def consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
@@ -332,7 +286,7 @@ class Node:
         deadlines.extend(self.downlink.tick(now_ms))
         if self._expiry is not None:
             deadlines.append(self._expiry.tick(now_ms))
-        self.resources.take_stock()
+        self._take_stock(now_ms)
         if self._slots.stalled:
             if now_ms - self._slots_tried_ms >= RETRY_SLOTS_MS:
                 self._slots_tried_ms = now_ms

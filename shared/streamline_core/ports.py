@@ -37,6 +37,12 @@ if TYPE_CHECKING:
         def memory_bytes(self) -> int: ...
         def open_files(self) -> int: ...
 
+        def relieve(self) -> None:
+            """Give memory back that nobody uses."""
+
+        def buffers_bytes(self, buffer_bytes: int) -> int:
+            """How much of what is accepted and not durable is in memory."""
+
     class Storage(Protocol):
         """Named byte strings. A name is `folder/…/file`; folders appear by themselves.
 

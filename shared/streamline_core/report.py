@@ -28,7 +28,7 @@ def status(node: "Node", link: "Link") -> "dict[str, Any]":
         "why_refused": link.why_refused,
         "hub": link.hub,
         "clock": "trusted" if node.clock.trusted else "untrusted",
-        "stored_bytes": node.resources.stored_bytes,
+        "stored_bytes": node.evictor.stored_bytes,
         "codec": link.session.outlet.codec_name if link.session is not None else None,
         "counters": dict(link.counters),
         "streams": ledger(node),

@@ -1,107 +1,200 @@
-"""What a node may store and owe, what it does, and what is given back when that is too much.
+"""The limits of a node: memory, storage, processor, open files, connections; what is used of each, and what more of it may be.
 
-Rule: what nobody is owed goes first, the oldest of it; then, of what the cloud has not, what the policy names, and each such loss is a gap.
-What is not durable never goes. Knows nothing of sessions, or of how a log gives back a segment.
+Rule: what can be measured is measured, never estimated; a limit that this node cannot keep is refused with what it needs. Storage is kept
+by giving back (eviction.py), the processor by waiting (pacing.py); of the others there is no more where there would be too much.
 """
 
-from .batch import HEADER_BYTES, parse_header
-from .gaps import EVICTED
-from .segments import segment_name
+from .config import buffer_bytes
+from .errors import StorageFull, StreamlineError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .log import Log
-    from .log_limits import StorageBudget
-    from .node import Node
-    from .partition import Partition
+    from typing import Any
 
-RESERVE_SEGMENTS = 2  # kept free, so that gaps and cursors can always be written
-REJECT, PRIORITY, LRU = "reject", "priority", "lru"  # policies; there is "oldest", too
+    from .eviction import Evictor
+    from .node import Node
+    from .ports import Meter
+
+MEMORY, STORAGE, CPU, FILES, CONNECTIONS = "memory", "storage", "cpu", "files", "connections"
+KINDS = (MEMORY, STORAGE, CPU, FILES, CONNECTIONS)
+KEYS = {
+    MEMORY: "max_memory",
+    STORAGE: "max_storage",
+    CPU: "max_cpu_percent",
+    FILES: "max_file_descriptors",
+    CONNECTIONS: "max_connections",
+}
+SAMPLE_MS = 100  # memory and files: how old what was measured may be
+CPU_SAMPLE_MS = 5000
+FILES_NEEDED = 16  # beyond those that are open when it starts
+MEMORY_NEEDED_PERCENT = 110  # of what is used when it starts, and its buffers
+
+
+class LimitReached(StreamlineError):
+    """No more of a resource may be allocated. kind: one of KINDS."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class ResourceManager:
-    """node: whose; budget: what its logs may write before stock is taken again. stored_bytes: as of the last time; queue_room: how many
-    records more may be owed to the cloud, -1: any number."""
+    """node: whose; meter: what measures, or None: then memory, processor and files have no limits. evictor: what keeps storage."""
 
-    def __init__(self, node: "Node", budget: "StorageBudget") -> None:
-        self.budget = budget
-        self.stored_bytes = 0
-        self.queue_room = -1
-        self.rejects = node.config.resources.eviction_policy == REJECT
+    def __init__(self, node: "Node", meter: "Meter | None", evictor: "Evictor") -> None:
+        self.evictor = evictor
+        self.connections = 0
+        self.memory_full = False
         self._node = node
-        self._policy = node.config.resources.eviction_policy
-        self._kept = True  # whether the storage limit was, when stock was last taken
-        self._oldest: "dict[str, tuple[int, int]]" = {}  # by log: (first offset held, the stamp there)
+        self._limits = node.config.resources
+        self._meter = meter
+        self._now = node.clock.monotonic_ms
+        self._sampled_ms = -SAMPLE_MS
+        self._memory = self._files = 0
+        self._more = {MEMORY: 0, FILES: 0}  # allocated since that was measured
+        self._cpu_percent = 0
+        self._cpu_ms = meter.cpu_ms() if meter is not None else 0
+        self._cpu_sampled_ms = self._now()
+        self.needed = {STORAGE: 2 * node.config.log.segment_bytes}  # the least that a limit may be
 
-    def room(self, size: int) -> bool:
-        """Whether the limits let so many bytes more be stored."""
-        if self.budget.left <= size or not self._kept:
-            return self.take_stock() and self.budget.left > size
-        return True
+    def opened(self) -> None:
+        """All is open that the node has at rest. Raises UsageError where a limit is less than that needs."""
+        meter = self._meter
+        if meter is not None:
+            meter.relieve()
+            rest, buffers = meter.memory_bytes(), self._node.config.log.buffer_bytes
+            for _ in range(4):  # a larger limit makes for larger buffers, where the configuration does not say how large
+                needed = (rest + meter.buffers_bytes(buffers)) * MEMORY_NEEDED_PERCENT // 100
+                buffers = max(buffers, buffer_bytes(needed))
+            self.needed[MEMORY] = needed
+            self.needed[FILES] = meter.open_files() + FILES_NEEDED
+        for kind in (MEMORY, CPU, FILES):
+            if meter is None and self.limit(kind) is not None:
+                raise UsageError("resources.%s: nothing here can measure it; remove it" % KEYS[kind])
+        for kind in KINDS:
+            self.check(kind, self.limit(kind))
 
-    def take_stock(self) -> bool:
-        """Look at what is stored and owed, and give back what a limit demands. Returns whether the storage limit is kept."""
-        node, stored, owed = self._node, 0, 0
-        for log in node.every_log():
-            stored += log.total_bytes
-            if not log.local:
-                owed += max(0, log.next - log.state.acked)
-        limit = self._storage_limit(stored)
-        while stored > limit:
-            freed = self._evict()
-            if not freed:
-                break
-            stored -= freed
-        self.stored_bytes = stored
-        self._kept = kept = stored <= limit
-        if kept:
-            self.budget.left = limit - stored
-        else:  # what is stored is not durable yet, and cannot go: a look for each batch is enough
-            self.budget.left = 0 if self.rejects else node.config.log.batch_bytes
-        queue_max = node.config.sync.max_queue_size
-        self.queue_room = max(0, queue_max - owed) if queue_max else -1
-        return kept
+    # What there is
 
-    def _storage_limit(self, stored: int) -> int:
-        """What may be stored before something must go: a reserve below the cap, and below what the disk has."""
-        config = self._node.config
-        room = stored + self._node.storage.free_bytes()
-        if config.resources.max_storage:
-            room = min(room, config.resources.max_storage)
-        return room - min(room // 8, RESERVE_SEGMENTS * config.log.segment_bytes)
+    def limit(self, kind: str) -> "int | None":
+        """In bytes, percent of one core, or how many; None: no limit. Of storage: 0, what the disk has."""
+        value: "int | None" = getattr(self._limits, KEYS[kind])
+        return value
 
-    def _evict(self) -> int:
-        """Give back one segment. Returns its bytes; 0: nothing can go."""
-        best = None
-        for partition in self._node.partitions():
-            for log in partition.logs():
-                if not log.bases:
-                    continue
-                end = log.bases[1] if len(log.bases) > 1 else log.written
-                owed = not partition.local and end > log.state.acked
-                if owed and self.rejects:
-                    continue
-                if log.can_evict:
-                    rank = (owed, self._worth(partition, log) if owed else 0, self._age(log), log.folder)
-                    if best is None or rank < best[0]:
-                        best = (rank, log)
-        return best[1].evict_oldest(EVICTED) if best is not None else 0
+    def check(self, kind: str, value: "int | None") -> None:
+        """Raises UsageError where this node cannot keep such a limit."""
+        needed = self.needed.get(kind, 1)
+        if value is not None and value < needed and not (kind == STORAGE and value == 0):
+            enough = needed + needed // 64 if kind == MEMORY else needed  # larger buffers go with it
+            raise UsageError("resources.%s: %d is less than this node needs to run; use at least %d" % (KEYS[kind], value, enough))
 
-    def _worth(self, partition: "Partition", log: "Log") -> int:
-        """Of what is owed: less goes before more. By `oldest` all is worth the same."""
-        if self._policy == PRIORITY:
-            return self._node.topics[partition.topic].priority
-        return log.used_ms if self._policy == LRU else 0
+    def change(self, limits: "dict[str, int | None]") -> None:
+        """Set limits, all or none: {kind: limit}. Raises UsageError."""
+        for kind in limits:
+            if kind not in KINDS:
+                raise UsageError("there is no limit of %r; there are: %s" % (kind, ", ".join(KINDS)))
+            self.check(kind, limits[kind])
+        for kind in limits:
+            setattr(self._limits, KEYS[kind], limits[kind])
+        self.changed()
 
-    def _age(self, log: "Log") -> int:
-        """The stamp of the oldest that a log holds: smaller is older; 0 where it cannot be read."""
-        known = self._oldest.get(log.folder)
-        if known is None or known[0] != log.first:
-            head = bytearray(HEADER_BYTES)
-            try:
-                n = log.storage.read_into(segment_name(log.folder, log.bases[0]), 0, head)
-            except OSError:
-                return 0
-            header = parse_header(memoryview(head)[:n])
-            known = self._oldest[log.folder] = log.first, header.hlc if header is not None else 0
-        return known[1]
+    def changed(self) -> None:
+        """The limits in the configuration are others: keep them."""
+        self._sampled_ms = self._now() - SAMPLE_MS
+        self._node.limits_changed()
+
+    # What is used
+
+    def usage(self) -> "dict[str, int]":
+        """{kind: bytes, percent of one core, or how many}"""
+        self._sample(self._now())
+        return {
+            MEMORY: self._memory + self._more[MEMORY],
+            STORAGE: self.evictor.stored_bytes,
+            CPU: self._cpu_percent,
+            FILES: self._files + self._more[FILES],
+            CONNECTIONS: self.connections,
+        }
+
+    def _sample(self, now_ms: int) -> None:
+        meter = self._meter
+        if meter is None:
+            return
+        if now_ms - self._sampled_ms >= SAMPLE_MS:
+            self._sampled_ms = now_ms
+            self._memory, self._files = meter.memory_bytes(), meter.open_files()
+            self._more[MEMORY] = self._more[FILES] = 0
+        passed_ms = now_ms - self._cpu_sampled_ms
+        if passed_ms >= CPU_SAMPLE_MS:
+            cpu_ms = meter.cpu_ms()
+            self._cpu_percent = (cpu_ms - self._cpu_ms) * 100 // passed_ms
+            self._cpu_ms, self._cpu_sampled_ms = cpu_ms, now_ms
+
+    def tick(self, now_ms: int) -> None:
+        """Look at what has a limit; where the memory is used up, free what can be freed."""
+        if self._meter is None:
+            return
+        if self._limits.max_memory is not None and now_ms - self._sampled_ms >= SAMPLE_MS:
+            self._sample(now_ms)
+            if self._memory > self._limits.max_memory:
+                self._meter.relieve()
+                self._memory = self._meter.memory_bytes()
+            self.memory_full = self._memory > self._limits.max_memory
+
+    # What more may be
+
+    def can_allocate(self, kind: str, amount: int) -> bool:
+        """Whether so much more is within the limit."""
+        limit = self.limit(kind)
+        if kind == STORAGE:
+            return self.evictor.room(amount)
+        return limit is None or self.usage()[kind] + amount <= limit
+
+    def allocate(self, kind: str, amount: int) -> None:
+        """Count on so much more. Raises LimitReached, StorageFull."""
+        if not self.can_allocate(kind, amount):
+            if kind == STORAGE:
+                raise StorageFull("%d bytes are stored, as many as resources.max_storage allows" % self.evictor.stored_bytes)
+            used, limit = self.usage()[kind], self.limit(kind)
+            raise LimitReached(kind, "resources.%s: %d of %s are used, and %d more were wanted" % (KEYS[kind], used, limit, amount))
+        if kind == CONNECTIONS:
+            self.connections += amount
+        elif kind in self._more:
+            self._more[kind] += amount
+
+    def release(self, kind: str, amount: int) -> None:
+        """So much is not needed any more. What is measured shows it by itself."""
+        if kind == CONNECTIONS:
+            self.connections -= amount
+
+    def is_over_limit(self) -> "str | None":
+        """The first kind of which more is used than may be."""
+        usage = self.usage()
+        for kind in KINDS:
+            limit = self.limit(kind)
+            if limit is not None and usage[kind] > limit and not (kind == STORAGE and limit == 0):
+                return kind
+        return None
+
+    def evict_if_needed(self) -> int:
+        """Give back what the storage limit demands. Returns how many bytes went."""
+        before = self.evictor.evicted_bytes
+        self.evictor.take_stock()
+        return self.evictor.evicted_bytes - before
+
+    def status(self) -> "dict[str, Any]":
+        """Of each kind: used, limit, needed (the least that a limit may be), over. And the policy, what it gave back, what the disk has
+        left. JSON-able."""
+        usage = self.usage()
+        rows = {}
+        for kind in KINDS:
+            limit = self.limit(kind)
+            over = limit is not None and usage[kind] > limit and not (kind == STORAGE and limit == 0)
+            rows[kind] = {"used": usage[kind], "limit": limit, "needed": self.needed.get(kind), "over": over}
+        return {
+            "resources": rows,
+            "eviction_policy": self._limits.eviction_policy,
+            "evicted_bytes": self.evictor.evicted_bytes,
+            "free_bytes": self._node.storage.free_bytes(),
+            "waits_for_cpu": self._node.link is not None and self._node.link.pacing.waits_for_cpu,
+        }

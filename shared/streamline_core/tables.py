@@ -89,8 +89,8 @@ class Tables:
         if producer and sequence <= log.producers.last(producer):
             return log, log.producers.offset_of(producer, sequence)
         node = self._node
-        if not node.resources.room(len(checked) + len(value or b"")):  # what is keyed is never given up for what is new
-            raise StorageFull("%d bytes are stored, as many as resources.max_storage allows" % node.resources.stored_bytes)
+        if not node.evictor.room(len(checked) + len(value or b"")):  # what is keyed is never given up for what is new
+            raise StorageFull("%d bytes are stored, as many as resources.max_storage allows" % node.evictor.stored_bytes)
         max_age_ms = node.topics[topic].unchanged_max_age_ms
         if max_age_ms and value is not None and not headers and timestamp_ms is None and not producer:
             if keyed.is_unchanged(checked, value, max_age_ms):

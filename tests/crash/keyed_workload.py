@@ -207,8 +207,8 @@ class KeyedWorkload(FeedWorkload):
         self.epochs = self.epochs or epochs if keyed.own.current.next else []
         if len(epochs) != 1 or self.epochs not in ([], epochs):
             raise Violation("keyed: epochs %s, there were %s" % (epochs, self.epochs))
-        if keyed.unreadable or self.node.resources.stored_bytes > STORED_BYTES_MAX:
-            raise Violation("keyed: %d unreadable versions, %d bytes" % (keyed.unreadable, self.node.resources.stored_bytes))
+        if keyed.unreadable or self.node.evictor.stored_bytes > STORED_BYTES_MAX:
+            raise Violation("keyed: %d unreadable versions, %d bytes" % (keyed.unreadable, self.node.evictor.stored_bytes))
 
     def check_drained(self):
         self.world.run(600)

@@ -245,10 +245,10 @@ def test_waiters_lost_moved_and_reopened() -> None:
         log: Any = FakeLog()
         one, two, three = [waiters.cloud(log, i, i + 1) for i in range(3)]
         log.state.gaps.rows = [(1, 2, "evicted")]
-        waiters.acked()
+        waiters.acked(True)
         assert isinstance(two.exception(), RecordLost) and "evicted" in str(two.exception())
         log.acked, log.state.gaps.rows = 3, []
-        waiters.acked()
+        waiters.acked(True)
         assert (one.result(), three.result()) == (0, 2)
         # A fork moves what lies beyond the seal.
         stays, goes = waiters.durable(log, 4, 5), waiters.durable(log, 6, 7)

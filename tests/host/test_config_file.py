@@ -57,13 +57,11 @@ def test_every_problem_with_its_line() -> None:
     - topic: b
       partitions: many
   resources:
-    max_memory: 256MB
 """
     assert errors(text) == [
         "edge.yaml:4: sync.compression: 'zst' is not allowed; use one of none, deflate, zstd",
         "edge.yaml:5: sync.retri: unknown key; did you mean 'retry'?",
         "edge.yaml:9: sync_topics[1].partitions: 'many' is not allowed; use a whole number from 1 to 1024",
-        "edge.yaml:11: resources.max_memory: 268435456: this build does not do that yet; remove it",
     ]
 
 

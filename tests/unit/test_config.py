@@ -130,9 +130,6 @@ def test_what_is_not_built_is_refused_by_name():
         {
             "node_id": "n",
             "resources": {
-                "max_memory": "256MB",
-                "max_file_descriptors": 100,
-                "max_connections": 5,
                 "eviction_policy": "compact",
             },
             "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
@@ -140,9 +137,6 @@ def test_what_is_not_built_is_refused_by_name():
     )
     assert sorted(bad) == sorted(
         [
-            "resources.max_memory",
-            "resources.max_file_descriptors",
-            "resources.max_connections",
             "resources.eviction_policy",
             "mesh.enabled",
         ]

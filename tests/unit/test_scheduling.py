@@ -154,6 +154,18 @@ class BusyMeter:
         self.frame_ms = frame_ms
         self.others_ms = 0
 
+    def memory_bytes(self):
+        return 0
+
+    def open_files(self):
+        return 0
+
+    def relieve(self):
+        pass
+
+    def buffers_bytes(self, buffer_bytes):
+        return buffer_bytes
+
     def cpu_ms(self):
         frames = self.edge.node.link.counters["frames_out"] if self.edge is not None and self.edge.node.link else 0
         return frames * self.frame_ms + self.others_ms

@@ -205,7 +205,7 @@ def test_what_stands_is_carried_over_before_its_segment_goes():
     world.run(2000)
     assert value(one, b"rare") == value(two, b"rare") == b"kept" and value(one, b"rarer") == value(two, b"rarer") == b"kept, too"
     for edge in (one, two):
-        assert edge.node.resources.stored_bytes < 80000, edge.node.resources.stored_bytes
+        assert edge.node.evictor.stored_bytes < 80000, edge.node.evictor.stored_bytes
         edge.power_cut()
         world.run(50)
         assert value(edge, b"rare") == b"kept" and value(edge, b"rarer") == b"kept, too"
@@ -469,7 +469,7 @@ def test_a_keyed_topic_stays_within_its_limit_local_or_away_from_the_cloud():
             if i % 10 == 0:
                 world.run(20)
         world.run(50)
-        assert edge.node.resources.stored_bytes <= 65536, edge.node.resources.stored_bytes
+        assert edge.node.evictor.stored_bytes <= 65536, edge.node.evictor.stored_bytes
         assert (refused == 0) == ("local_topics" in given)
         if not refused:
             assert edge.node.tables.get("mine", b"k2") == b"%100d" % 1499

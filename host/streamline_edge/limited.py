@@ -1,0 +1,98 @@
+"""The limits of an agent: those of its configuration, those that an operator has set since, and what they mean on this machine.
+
+Rule: a limit that this agent cannot keep is refused with what it needs, and nothing changes. What the system can enforce, it enforces.
+Knows nothing of the control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import TYPE_CHECKING, Any
+
+from streamline_core.config_tables import EVICTION_POLICIES
+from streamline_core.errors import QueueFull, UsageError
+from streamline_core.resources import FILES, KEYS, MEMORY
+
+from . import operator_limits
+from .operator_limits import POLICY
+
+if TYPE_CHECKING:
+    from streamline_core.config import EdgeConfig
+    from streamline_core.node import Node
+
+MEMORY_SECS_MAX = 10.0  # how long somebody waits for memory
+MEMORY_LOOK_SECS = 0.1
+FILES_SHARES = 4  # the storage keeps so much of the open files for itself, and as many for reading
+
+
+class Limited:
+    """A part of Agent."""
+
+    config: EdgeConfig
+    node: Node
+
+    def _read_limits(self) -> None:
+        """Before the node is made. Raises: UsageError."""
+        resources = self.config.resources
+        self._configured = {kind: getattr(resources, key) for kind, key in KEYS.items()}
+        self._configured[POLICY] = resources.eviction_policy
+        self._set(operator_limits.read(self.config.data_dir))
+
+    def _set(self, limits: dict[str, Any]) -> None:
+        resources = self.config.resources
+        for kind, value in limits.items():
+            setattr(resources, KEYS.get(kind, kind), value)
+
+    def _files_max(self) -> int | None:
+        """How many files the storage may hold open for writing, and as many for reading."""
+        most = self.config.resources.max_file_descriptors
+        return max(4, most // FILES_SHARES) if most is not None else None
+
+    def _enforce(self) -> None:
+        """Have the system hold the process to its limit of open files."""
+        most = self.config.resources.max_file_descriptors
+        if most is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, hard) if hard != resource.RLIM_INFINITY else most, hard))
+
+    def resources(self) -> dict[str, Any]:
+        """See `ResourceManager.status`; and set: which limits an operator has set."""
+        status: dict[str, Any] = self.node.resources.status()
+        status["set"] = sorted(operator_limits.read(self.config.data_dir))
+        return status
+
+    def limit(self, limits: dict[str, int], policy: str | None = None, reset: bool = False) -> None:
+        """Set limits for good, all or none: {kind: limit}, kinds as in `streamline_core.resources`. reset: those of the configuration hold
+        again, except for these. Raises: UsageError with what the node needs, OSError."""
+        if policy is not None and policy not in EVICTION_POLICIES:
+            raise UsageError(f"policy {policy!r} is not allowed; use one of {', '.join(EVICTION_POLICIES)}")
+        wanted: dict[str, Any] = {} if reset else operator_limits.read(self.config.data_dir)
+        wanted.update(limits)
+        if policy is not None:
+            wanted[POLICY] = policy
+        values = {**self._configured, **wanted}
+        before = {kind: self.node.resources.limit(kind) for kind in KEYS}
+        self.node.resources.change({kind: values[kind] for kind in {*KEYS, *limits}})
+        try:
+            operator_limits.write(self.config.data_dir, wanted)
+        except OSError:
+            self._set(before)
+            self.node.resources.changed()
+            raise
+        self.config.resources.eviction_policy = values[POLICY]
+        self.node.resources.changed()
+        if FILES in limits or reset:
+            self._enforce()
+
+    async def memory(self, size: int) -> None:
+        """Wait until `size` bytes more may be used. Raises: QueueFull where that takes too long."""
+        resources = self.node.resources
+        waited = 0.0
+        while not resources.can_allocate(MEMORY, size):
+            if waited >= MEMORY_SECS_MAX:
+                used, most = resources.usage()[MEMORY], resources.limit(MEMORY)
+                raise QueueFull(f"resources.max_memory: {used} bytes of {most} are used, and {size} more are needed")
+            await asyncio.sleep(MEMORY_LOOK_SECS)
+            waited += MEMORY_LOOK_SECS
+        resources.allocate(MEMORY, size)

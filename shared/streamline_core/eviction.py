@@ -1,0 +1,106 @@
+"""What a node may store, and what is given back when that is too much.
+
+Rule: what nobody is owed goes first, the oldest of it; then, of what the cloud has not, what the policy names, and each such loss is a gap.
+What is not durable never goes. Knows nothing of sessions, or of how a log gives back a segment.
+"""
+
+from .batch import HEADER_BYTES, parse_header
+from .gaps import EVICTED
+from .segments import segment_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .log import Log
+    from .log_limits import StorageBudget
+    from .node import Node
+    from .partition import Partition
+
+RESERVE_SEGMENTS = 2  # kept free, so that gaps and cursors can always be written
+REJECT, PRIORITY, LRU = "reject", "priority", "lru"  # policies; there is "oldest", too
+
+
+class Evictor:
+    """node: whose; budget: what its logs may write before stock is taken again. stored_bytes: as of the last time; evicted_bytes: in this
+    life of the process."""
+
+    def __init__(self, node: "Node", budget: "StorageBudget") -> None:
+        self.budget = budget
+        self.stored_bytes = 0
+        self.evicted_bytes = 0
+        self._node = node
+        self._limits = node.config.resources
+        self._kept = True  # whether the storage limit was, when stock was last taken
+        self._oldest: "dict[str, tuple[int, int]]" = {}  # by log: (first offset held, the stamp there)
+
+    @property
+    def rejects(self) -> bool:
+        return self._limits.eviction_policy == REJECT
+
+    def room(self, size: int) -> bool:
+        """Whether the limits let so many bytes more be stored."""
+        if self.budget.left <= size or not self._kept:
+            return self.take_stock() and self.budget.left > size
+        return True
+
+    def take_stock(self) -> bool:
+        """Look at what is stored, and give back what the limit demands. Returns whether it is kept."""
+        node, stored = self._node, 0
+        for log in node.every_log():
+            stored += log.total_bytes
+        limit = self._storage_limit(stored)
+        while stored > limit:
+            freed = self._evict()
+            if not freed:
+                break
+            self.evicted_bytes += freed
+            stored -= freed
+        self.stored_bytes = stored
+        self._kept = kept = stored <= limit
+        if kept:
+            self.budget.left = limit - stored
+        else:  # what is stored is not durable yet, and cannot go: a look for each batch is enough
+            self.budget.left = 0 if self.rejects else node.config.log.batch_bytes
+        return kept
+
+    def _storage_limit(self, stored: int) -> int:
+        """What may be stored before something must go: a reserve below the cap, and below what the disk has."""
+        room = stored + self._node.storage.free_bytes()
+        if self._limits.max_storage:
+            room = min(room, self._limits.max_storage)
+        return room - min(room // 8, RESERVE_SEGMENTS * self._node.config.log.segment_bytes)
+
+    def _evict(self) -> int:
+        """Give back one segment. Returns its bytes; 0: nothing can go."""
+        best = None
+        for partition in self._node.partitions():
+            for log in partition.logs():
+                if not log.bases:
+                    continue
+                end = log.bases[1] if len(log.bases) > 1 else log.written
+                owed = not partition.local and end > log.state.acked
+                if owed and self.rejects:
+                    continue
+                if log.can_evict:
+                    rank = (owed, self._worth(partition, log) if owed else 0, self._age(log), log.folder)
+                    if best is None or rank < best[0]:
+                        best = (rank, log)
+        return best[1].evict_oldest(EVICTED) if best is not None else 0
+
+    def _worth(self, partition: "Partition", log: "Log") -> int:
+        """Of what is owed: less goes before more. By `oldest` all is worth the same."""
+        if self._limits.eviction_policy == PRIORITY:
+            return (self._limits.topic_priorities or {}).get(partition.topic, self._node.topics[partition.topic].priority)
+        return log.used_ms if self._limits.eviction_policy == LRU else 0
+
+    def _age(self, log: "Log") -> int:
+        """The stamp of the oldest that a log holds: smaller is older; 0 where it cannot be read."""
+        known = self._oldest.get(log.folder)
+        if known is None or known[0] != log.first:
+            head = bytearray(HEADER_BYTES)
+            try:
+                n = log.storage.read_into(segment_name(log.folder, log.bases[0]), 0, head)
+            except OSError:
+                return 0
+            header = parse_header(memoryview(head)[:n])
+            known = self._oldest[log.folder] = log.first, header.hlc if header is not None else 0
+        return known[1]
