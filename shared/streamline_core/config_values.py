@@ -6,13 +6,13 @@ shows the value and says what is allowed. A value that may hold a secret is neve
 
 from .errors import UsageError
 from .stream import check_node_id, check_topic
-from .sync_windows import Window, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
     from .config_error import Path, Problem
+    from .sync_windows import Window
 
 REQUIRED = object()
 
@@ -195,6 +195,8 @@ def read_filter(value: object, allowed: object) -> str:
 def read_windows(value: object, allowed: object) -> "list[Window]":
     if not isinstance(value, (list, tuple)) or len(value) > WINDOWS_MAX:
         raise ValueError("%s is not allowed; use a list of at most %d windows such as 'mon-fri 22:00-06:00'" % (show(value), WINDOWS_MAX))
+    from .sync_windows import parse
+
     windows = []
     for one in value:
         try:

@@ -7,7 +7,6 @@ after any input and at the deadline it returned, and carries frames and tickets.
 from . import VERSION, cbor, frames, report
 from .absent import NoDownlink, NoTables
 from .backoff import Backoff
-from .consumer import Consumer, offset_at
 from .errors import StorageFull, StreamlineError, UsageError
 from .eviction import Evictor
 from .hlc import HybridClock
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from .codec import Codecs
     from .config import EdgeConfig
     from .conflict import Merge
+    from .consumer import Consumer
     from .downlink import Downlink
     from .expiry import Expiry
     from .gate import Gate
@@ -251,6 +251,8 @@ class Node:
         """Reads a partition from `offset` on; of a topic that flows down to edges only: what the cloud sent, by cloud offset."""
         if self.topics[self._partition(topic, partition).topic].direction == "cloud_to_edge":
             return self.feed_consumer(topic, partition, offset)
+        from .consumer import Consumer  # a board that only writes does not pay for it
+
         return Consumer(self._partition(topic, partition), offset, bytearray(self.config.log.batch_bytes))
 
     def feed_consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
@@ -260,6 +262,8 @@ class Node:
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset of what was written here that was stamped at `time_ms` (since 1970 UTC) or later."""
+        from .consumer import offset_at
+
         return offset_at(self.log(topic, partition), time_ms)
 
     # Time and tickets
