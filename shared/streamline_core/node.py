@@ -247,7 +247,7 @@ class Node:
 
     # Consuming
 
-    def consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
+    def consumer(self, topic: str, partition: int = 0, offset: int = 0) -> "Consumer":
         """Reads a partition from `offset` on; of a topic that flows down to edges only: what the cloud sent, by cloud offset."""
         if self.topics[self._partition(topic, partition).topic].direction == "cloud_to_edge":
             return self.feed_consumer(topic, partition, offset)
@@ -255,7 +255,7 @@ class Node:
 
         return Consumer(self._partition(topic, partition), offset, bytearray(self.config.log.batch_bytes))
 
-    def feed_consumer(self, topic: str, partition: int = 0, offset: int = 0) -> Consumer:
+    def feed_consumer(self, topic: str, partition: int = 0, offset: int = 0) -> "Consumer":
         """Reads what the cloud sent for a partition of a topic without keys, from a cloud offset on. Raises UsageError."""
         self._partition(topic, partition)
         return self.downlink.consumer(topic, partition, offset, bytearray(self.config.log.batch_bytes))
