@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
-from . import keyed_commands, record_commands, state_commands
+from . import config_commands, keyed_commands, record_commands, state_commands
 from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands
 
 INTERRUPTED = 130
-GROUPS = (record_commands, keyed_commands, state_commands)
+GROUPS = (record_commands, keyed_commands, state_commands, config_commands)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WELL
     except (ProtocolError, StreamlineError) as e:
-        print(f"streamline-cli: {e}", file=sys.stderr)
+        for line in str(e).splitlines():
+            print(f"streamline-cli: {line}", file=sys.stderr)
         return _code(e)
 
 
@@ -51,7 +52,7 @@ def _code(error: Exception) -> int:
 def parser() -> argparse.ArgumentParser:
     """All that may be said."""
     made = argparse.ArgumentParser(prog="streamline-cli", description="Ask a running Streamline agent.")
-    commands = Commands(made.add_subparsers(required=True, metavar="edge"))
+    commands = Commands(made, "edge").group("edge", "an edge agent on this machine")
     for group in GROUPS:
         group.add(commands)
     return made

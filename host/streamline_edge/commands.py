@@ -20,22 +20,31 @@ Arguments = argparse.Namespace
 
 
 class Commands:
-    """The parser of `streamline-cli edge …`, to which each group of commands adds its own."""
+    """The commands that may follow in a place of the command line. metavar: what the usage calls them."""
 
-    def __init__(self, tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-        self._where = argparse.ArgumentParser(add_help=False)
-        self._where.add_argument("--data-dir", metavar="D", default=argparse.SUPPRESS, help="data directory of the agent")
-        self._where.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help="configuration of the agent")
-        self._out = argparse.ArgumentParser(add_help=False, parents=[self._where])
-        self._out.add_argument("--json", action="store_true", help="JSON instead of a table")
-        edge = tools.add_parser("edge", parents=[self._where], help="an edge agent on this machine")
-        self._parsers = edge.add_subparsers(required=True, metavar="COMMAND")
+    def __init__(self, parser: argparse.ArgumentParser, metavar: str = "COMMAND") -> None:
+        self._parsers = parser.add_subparsers(required=True, metavar=metavar)
 
-    def add(self, name: str, run: Callable[[Arguments], int], help: str, plain: bool = False) -> argparse.ArgumentParser:
-        """A command of an agent. run: gets the arguments, returns the exit code. plain: it has no --json. Returns its parser."""
-        command = self._parsers.add_parser(name, parents=[self._where if plain else self._out], help=help, description=help)
+    def group(self, name: str, help: str) -> Commands:
+        """A word that other commands follow."""
+        return Commands(self._parsers.add_parser(name, parents=[_agent_options()], help=help, description=help))
+
+    def add(self, name: str, run: Callable[[Arguments], int], help: str, agent: bool = True, json: bool = True) -> argparse.ArgumentParser:
+        """A command. run: gets the arguments, returns the exit code. agent: it can be told of which agent; json: it has --json.
+        Returns its parser."""
+        command = self._parsers.add_parser(name, parents=[_agent_options()] if agent else [], help=help, description=help)
+        if json:
+            command.add_argument("--json", action="store_true", help="JSON instead of text for people")
         command.set_defaults(run=run)
         return command
+
+
+def _agent_options() -> argparse.ArgumentParser:
+    """They may stand anywhere: what is not given in one place leaves alone what was given in another."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--data-dir", metavar="D", default=argparse.SUPPRESS, help="data directory of the agent")
+    options.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help="configuration of the agent")
+    return options
 
 
 def data_dir(arguments: Arguments) -> str:
@@ -45,7 +54,7 @@ def data_dir(arguments: Arguments) -> str:
     if given is None and (config is not None or os.path.isfile("edge.yaml")):
         from . import config_file
 
-        given = config_file.find(config).data_dir
+        given = config_file.find(config).config.data_dir
     return os.path.abspath(os.path.expanduser(given or DEFAULT_DATA_DIR))
 
 

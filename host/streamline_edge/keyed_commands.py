@@ -15,8 +15,8 @@ from .commands import DEGRADED, WELL, Arguments, Commands, client, show
 
 def add(commands: Commands) -> None:
     get = commands.add("get", _get, "print the value of a key; exit code 1 if it has none")
-    put = commands.add("set", _set, "write a key", plain=True)
-    delete = commands.add("delete", _delete, "delete a key", plain=True)
+    put = commands.add("set", _set, "write a key", json=False)
+    delete = commands.add("delete", _delete, "delete a key", json=False)
     for command in (get, put, delete):
         command.add_argument("topic", metavar="TOPIC")
         command.add_argument("key", metavar="KEY")

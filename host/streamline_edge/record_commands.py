@@ -11,7 +11,7 @@ from .commands import WELL, Arguments, Commands, client, data_dir
 
 
 def add(commands: Commands) -> None:
-    produce = commands.add("produce", _produce, "store each line of standard input as a record", plain=True)
+    produce = commands.add("produce", _produce, "store each line of standard input as a record", json=False)
     produce.add_argument("topic", metavar="TOPIC")
     keys = produce.add_mutually_exclusive_group()
     keys.add_argument("--key", metavar="K", help="the key of all records")
