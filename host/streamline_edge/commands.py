@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WELL, DEGRADED, USAGE, NO_AGENT = 0, 1, 2, 3  # exit codes
 DEFAULT_DATA_DIR = "streamline-data"
+DATA_DIR_VARIABLE = "STREAMLINE_EDGE_DATA_DIR"
 
 Arguments = argparse.Namespace
 
@@ -48,10 +49,10 @@ def _agent_options() -> argparse.ArgumentParser:
 
 
 def data_dir(arguments: Arguments) -> str:
-    """Where the agent's socket is: --data-dir, or what the configuration says. Raises: UsageError."""
+    """Where the agent's socket is: --data-dir, or what the configuration says, which may be a variable. Raises: UsageError."""
     given: str | None = getattr(arguments, "data_dir", None)
     config: str | None = getattr(arguments, "config", None)
-    if given is None and (config is not None or os.path.isfile("edge.yaml")):
+    if given is None and (config is not None or DATA_DIR_VARIABLE in os.environ or os.path.isfile("edge.yaml")):
         from . import config_file
 
         given = config_file.find(config).config.data_dir

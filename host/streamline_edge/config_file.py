@@ -1,4 +1,4 @@
-"""The configuration of this machine's edge: `edge.yaml`, or what stands for it.
+"""The configuration of this machine's edge: `edge.yaml`, and the variables of the environment.
 
 Rule: a file is read whole or refused, with the line of every problem; what came from where is known to its Reading.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from streamline_core.config import EdgeConfig
 
+from . import config_environment
 from .config_reading import ConfigFileError, Place, Problem, Reading
 
 DEFAULT_FILE = "edge.yaml"
@@ -20,18 +21,17 @@ MACHINE = "this machine's name"
 
 
 def find(path: str | os.PathLike[str] | None, data_dir: str | None = None) -> Reading:
-    """The configuration to use: the file `path`, else ./edge.yaml, else the defaults under this machine's name.
-
-    data_dir: comes before what the file says. Raises: ConfigFileError.
-    """
+    """The configuration to use: the file `path`, else ./edge.yaml, else the defaults under this machine's name; variables of the
+    environment come before those, and `data_dir` before all. Raises: ConfigFileError."""
     if path is None and Path(DEFAULT_FILE).is_file():
         path = DEFAULT_FILE
     if path is not None:
-        reading = Reading(str(path))
-        reading.put_text(_text(Path(path)), Path(path).parent.resolve())
+        reading = _read(Path(path))
     else:
         reading = Reading("configuration")
         reading.put(("node_id",), host_node_id(), Place(MACHINE))
+    for key, value, place in config_environment.read(os.environ, reading.problems):
+        reading.put(key, value, place)
     if data_dir is not None:
         reading.put(("data_dir",), data_dir, Place(DATA_DIR_OPTION))
     reading.check()
@@ -39,8 +39,16 @@ def find(path: str | os.PathLike[str] | None, data_dir: str | None = None) -> Re
 
 
 def load(path: str | os.PathLike[str]) -> EdgeConfig:
-    """The configuration in the file `path`. Raises: ConfigFileError."""
-    return find(path).config
+    """The configuration in the file `path`, whatever the environment says. Raises: ConfigFileError."""
+    reading = _read(Path(path))
+    reading.check()
+    return reading.config
+
+
+def _read(file: Path) -> Reading:
+    reading = Reading(str(file))
+    reading.put_text(_text(file), file.parent.resolve())
+    return reading
 
 
 def _text(file: Path) -> str:

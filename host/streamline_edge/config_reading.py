@@ -105,7 +105,7 @@ class Reading:
 
     def source(self, path: KeyPath) -> Place | None:
         """Where the value of a key came from; None where nobody gave it."""
-        return self._places.get(path) if self.value(path) is not None else None
+        return self._place(path) if self.value(path) is not None else None
 
     def _place(self, path: KeyPath) -> Place:
         """Of a key, or of the nearest section around it."""
