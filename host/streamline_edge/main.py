@@ -32,12 +32,13 @@ def main(argv: Sequence[str] | None = None, edge: bool = False) -> int:
         return 2
     logging.basicConfig(stream=sys.stderr, level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from . import config_file
+    from .config_reading import ConfigFileError
 
     try:
-        config = config_file.find(arguments.config, arguments.data_dir)
+        config = config_file.find(arguments.config, arguments.data_dir).config
         asyncio.run(serve(config))
     except UsageError as e:
-        print(e if isinstance(e, config_file.ConfigFileError) else f"streamline: {e}", file=sys.stderr)
+        print(e if isinstance(e, ConfigFileError) else f"streamline: {e}", file=sys.stderr)
         return 2
     except StreamlineError as e:
         print(f"streamline: {e}", file=sys.stderr)

@@ -53,6 +53,19 @@ def sync(data: dict[str, Any]) -> None:
         print(f"  {link['endpoint']}: {link['reason'] or 'not connected'}")
 
 
+def configuration(rows: list[dict[str, Any]]) -> None:
+    show(["key", "value", "from"], [[row["key"], _setting(row["value"]), row["source"]] for row in rows])
+
+
+def _setting(value: Any) -> str:
+    """As it may be written in a configuration."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_setting, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_setting(value[name])}' for name in sorted(value))}}}"
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
 def conflicts(rows: list[dict[str, Any]]) -> None:
     if not rows:
         print("no conflicts")

@@ -10,10 +10,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "host"))
-from agent_process import ENVIRONMENT, AgentProcess
-
 import mosquitto as broker
+from agent_process import ENVIRONMENT, AgentProcess
 from streamline_edge.ingest import host_and_port, matches, outermost
 
 pytestmark = pytest.mark.broker

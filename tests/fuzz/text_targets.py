@@ -20,6 +20,7 @@ from streamline_core.config_values import read_filter
 from streamline_core.errors import ProtocolError, UsageError
 from streamline_core.node import Node
 from streamline_edge import config_file, control_wire, ingest, record_lines, uplink
+from streamline_edge.config_reading import ConfigFileError
 from streamline_edge.control_client import ControlClient
 from streamline_edge.control_server import _Connection
 from streamline_edge.keyed_topics import KeyedTopics
@@ -113,7 +114,7 @@ def run_yaml(data: bytes) -> None:
     try:
         file.write_bytes(data)
         config_file.load(file)
-    except config_file.ConfigFileError as error:
+    except ConfigFileError as error:
         assert str(error).startswith(str(file)), str(error)[:200]
         str(error).encode("utf-8", "backslashreplace")
     finally:

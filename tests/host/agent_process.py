@@ -13,20 +13,21 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": _PATHS, "PYTHONUNBUFFERED": "1"}
 
 
 class AgentProcess:
-    """`python -m streamline_edge` with the configuration `text` (edge.yaml) in `folder`."""
+    """`python -m streamline_edge` with the configuration `text` (edge.yaml) in `folder`, and with `variables` of its own."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, **variables: str) -> None:
         self.folder = folder
         self.config = folder / "edge.yaml"
         self.data_dir = folder / "d"
         self.config.write_text(text + "\ndata_dir: d\n")
         self.log = folder / "agent.log"
+        self.environment = {**ENVIRONMENT, **variables}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "streamline_edge", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, env=ENVIRONMENT, stderr=log, stdout=log)
+            self.process = subprocess.Popen(command, env=self.environment, stderr=log, stdout=log)
         deadline = time.monotonic() + START_SECS
         while self.cli("status").returncode != 0:
             if self.process.poll() is not None or time.monotonic() > deadline:

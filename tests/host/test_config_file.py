@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from streamline_core.config import EdgeConfig
 from streamline_edge import config_file
-from streamline_edge.config_file import ConfigFileError
+from streamline_edge.config_reading import ConfigFileError, Reading
 
 SPECIFIED = """
 edge:
@@ -33,15 +34,22 @@ edge:
 """
 
 
+def parse(text: str) -> EdgeConfig:
+    reading = Reading("edge.yaml")
+    reading.put_text(text, Path("/folder"))
+    reading.check()
+    return reading.config
+
+
 def errors(text: str) -> list[str]:
     with pytest.raises(ConfigFileError) as caught:
-        config_file.parse(text)
+        parse(text)
     return str(caught.value).splitlines()
 
 
 def test_with_and_without_the_outermost_key() -> None:
     for text in (SPECIFIED, "\n".join(line[2:] for line in SPECIFIED.splitlines() if line != "edge:")):
-        config = config_file.parse(text)
+        config = parse(text)
         assert config.node_id == "edge-store-001" and config.location is not None and config.location.name == "Store #001"
         assert sorted(config.topics) == ["local.cache", "pos.transactions"]
 
@@ -104,7 +112,7 @@ def test_files(tmp_path: Path) -> None:
     config = config_file.load(file)
     assert config.data_dir == str(tmp_path / "data") and config.password_file == str(tmp_path / "secret")
     assert config.ca_file == "/etc/ca.pem"
-    assert config_file.find(str(file), "/else").data_dir == "/else"
+    assert config_file.find(str(file), "/else").config.data_dir == "/else"
     with pytest.raises(ConfigFileError, match="nope.yaml: cannot be read"):
         config_file.load(tmp_path / "nope.yaml")
     file.write_bytes(b"node_id: n\nfleet: \xff\n")
@@ -115,10 +123,34 @@ def test_files(tmp_path: Path) -> None:
         config_file.load(file)
 
 
+def test_what_is_relative_is_relative_to_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "edge.yaml"
+    file.write_text(
+        "node_id: n\nmerge: 'python:base.py'\nsync: {condition: 'file: parked'}\nsync_topics:\n"
+        "  - {topic: a, kind: keyed, direction: bidirectional, strategy: custom_merge}\n"
+        "  - {topic: b, kind: keyed, direction: bidirectional, strategy: custom_merge, merge: 'wasm:b.wasm'}\n"
+        "  - {topic: c, kind: keyed, direction: bidirectional, strategy: custom_merge, merge: 'python:module'}\n"
+    )
+    config = config_file.load(file)
+    merges = {name: topic.merge for name, topic in config.topics.items()}
+    assert merges == {"a": f"python:{tmp_path}/base.py", "b": f"wasm:{tmp_path}/b.wasm", "c": "python:module"}
+    assert config.sync.condition == f"file:{tmp_path}/parked" and config.data_dir == f"{tmp_path}/streamline-data"
+    for text, condition in (
+        ("no file:off", f"no file:{tmp_path}/off"),
+        ("file:/run/on", "file:/run/on"),
+        ("command:test -f on", "command:test -f on"),
+    ):
+        file.write_text(f"node_id: n\nsync:\n  condition: '{text}'\n")
+        assert config_file.load(file).sync.condition == condition
+    file.write_text("node_id: n\nsync:\n  condition: 'file:~nobody-of-this-name/on'\n")
+    with pytest.raises(ConfigFileError, match=r"edge.yaml:3: sync.condition: .* there is no such user"):
+        config_file.load(file)
+
+
 def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("socket.gethostname", lambda: "_My Host!")
-    config = config_file.find(None)
+    config = config_file.find(None).config
     assert config.node_id == "My-Host-" and config.data_dir == str(tmp_path / "streamline-data")
     (tmp_path / "edge.yaml").write_text("node_id: here\n")
-    assert config_file.find(None).node_id == "here"
+    assert config_file.find(None).config.node_id == "here"

@@ -15,13 +15,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from agent_process import ENVIRONMENT, AgentProcess
-from test_agent import from_elsewhere
-
 from streamline_edge import config_file
 from streamline_edge.agent import Agent
 from streamline_edge.control_client import ControlClient
+from test_agent import from_elsewhere
 
 CONFIG = """
 node_id: n1

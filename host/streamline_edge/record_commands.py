@@ -1,0 +1,69 @@
+"""`streamline-cli edge produce` and `consume`: records from standard input, and to standard output.
+
+Rule: a record is a line, byte for byte; how many were stored is said on standard error, whatever ends the command.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .commands import WELL, Arguments, Commands, client, data_dir
+
+
+def add(commands: Commands) -> None:
+    produce = commands.add("produce", _produce, "store each line of standard input as a record", json=False)
+    produce.add_argument("topic", metavar="TOPIC")
+    keys = produce.add_mutually_exclusive_group()
+    keys.add_argument("--key", metavar="K", help="the key of all records")
+    keys.add_argument("--key-field", metavar="F", help="the lines are JSON objects, this field is the key")
+    produce.add_argument("--producer", metavar="NAME", help="run again with the same name and input, it stores only what is missing")
+    consume = commands.add("consume", _consume, "print the records of a topic")
+    consume.add_argument("topic", metavar="TOPIC")
+    consume.add_argument("--partition", type=int, default=0, metavar="P")
+    start = consume.add_mutually_exclusive_group()
+    start.add_argument("--from", type=int, default=0, metavar="N", dest="start", help="from this offset on")
+    start.add_argument("--time", metavar="T", help="from this time on: ms since 1970, or ISO 8601")
+    consume.add_argument("--follow", action="store_true", help="wait for more")
+    consume.add_argument("--feed", action="store_true", help="what the cloud sent, where the topic flows both ways")
+
+
+def _produce(arguments: Arguments) -> int:
+    from .control_client import ControlClient
+    from .line_producer import LineProducer
+
+    where = data_dir(arguments)
+    key = arguments.key.encode() if arguments.key is not None else None
+
+    def note(text: str) -> None:
+        print(f"streamline-cli: {text}", file=sys.stderr, flush=True)
+
+    producer = LineProducer(lambda: ControlClient(where), arguments.topic, arguments.producer, key, arguments.key_field, note)
+    try:
+        producer.run(sys.stdin.fileno())
+    finally:
+        print(
+            f"{producer.lines} lines: {producer.stored} stored, {producer.repeats} repeats skipped",
+            file=sys.stderr,
+            flush=True,
+        )
+    return WELL
+
+
+def _consume(arguments: Arguments) -> int:
+    from . import record_lines
+
+    connection = client(arguments)
+    if arguments.follow:
+        connection.socket.settimeout(None)
+    fields = {"topic": arguments.topic, "partition": arguments.partition, "from": arguments.start, "feed": arguments.feed}
+    if arguments.time is not None:
+        fields["time"] = record_lines.time_ms(arguments.time)
+    out = sys.stdout.buffer
+    make = record_lines.json_lines if arguments.json else record_lines.value_lines
+    for answer, body in connection.stream("consume", follow=arguments.follow, **fields):
+        lines, gaps = make(answer["rows"], body)
+        out.write(lines)
+        out.flush()
+        for gap in gaps:
+            print(gap, file=sys.stderr)
+    return WELL
