@@ -19,7 +19,7 @@ from streamline_core import VERSION
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.resources import CONNECTIONS, FILES, LimitReached
 
-from . import control_keyed, control_wire
+from . import control_keyed, control_limits, control_wire
 from .control_wire import Header, number, text
 
 if TYPE_CHECKING:
@@ -296,6 +296,7 @@ OPS: dict[str, Callable[[_Connection, Header, bytes], Awaitable[Header | None]]]
     "producer_last": _Connection.producer_last,
     "consume": _Connection.consume,
     **control_keyed.OPS,
+    **control_limits.OPS,
 }
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (UsageError, "usage"),

@@ -5,6 +5,8 @@ Rule: each is one question to the agent and one table of the answer; what the nu
 
 from __future__ import annotations
 
+from streamline_core.errors import UsageError
+
 from .commands import DEGRADED, WELL, Arguments, Commands, client, show
 
 
@@ -14,7 +16,8 @@ def add(commands: Commands) -> None:
     commands.add("topics", _topics, "the configured topics")
     commands.add("health", _health, "exit code 0 if all is well, 1 and what is wrong if not")
     sync = commands.add("sync", _sync, "look at synchronisation, or steer it")
-    sync.add_argument("action", choices=("status", "now", "pause", "resume"))
+    sync.add_argument("action", choices=("status", "now", "pause", "resume", "plan"))
+    sync.add_argument("--budget", metavar="SIZE", help="of plan: how much of the link could be used, such as 5MB")
 
 
 def _status(arguments: Arguments) -> int:
@@ -49,11 +52,23 @@ def _health(arguments: Arguments) -> int:
 def _sync(arguments: Arguments) -> int:
     from . import tables
 
+    if (arguments.action == "plan") != (arguments.budget is not None):
+        raise UsageError("sync plan --budget SIZE, such as 5MB: a plan needs a budget, and nothing else has one")
     connection = client(arguments)
+    if arguments.action == "plan":
+        from streamline_core.config_values import read_size
+
+        try:
+            budget = read_size(int(arguments.budget) if arguments.budget.isdecimal() else arguments.budget, (0, 1 << 50))
+        except ValueError as e:
+            raise UsageError(f"--budget: {e}") from None
+        show(arguments, connection.request("plan", budget=budget)["plan"], tables.plan)
+        return WELL
     if arguments.action != "status":
         connection.request("sync", action=arguments.action)
     status = connection.request("status")["status"]
-    sync = {"state": status["state"], "hub": status.get("hub"), "link": status.get("link")}
+    sync = {name: status.get(name) for name in ("state", "why", "hub", "link")}
     sync["pending"] = sum(row["pending"] for row in connection.request("ledger")["ledger"])
+    sync["oldest_ms"] = connection.request("queue")["queue"]["oldest_ms"]
     show(arguments, sync, tables.sync)
     return WELL

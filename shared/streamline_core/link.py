@@ -71,7 +71,7 @@ class Link:
         self.why_refused = ""
         self.hub: "str | None" = None
         self.counters = {"frames_out": 0, "frames_in": 0, "bytes_out": 0, "bytes_in": 0, "refused_frames": 0, "sessions": 0}
-        self.stored_bytes_out = 0
+        self.stored_bytes_out = self.wire_bytes_out = 0  # of the sessions before this one
         self._owner = owner
         self._codecs = codecs
         self._entropy = entropy
@@ -106,6 +106,11 @@ class Link:
     def _greets(self) -> bool:
         return self.allowed or any([topic.urgent for topic in self._owner.topics.values()])
 
+    @property
+    def why_waiting(self) -> str:
+        """What keeps all but urgent data here, or nothing."""
+        return "" if self.allowed else self._gate_why
+
     def allow(self, gate_open: bool, why: str) -> None:
         """Whether windows and conditions let the node sync. What a session offers depends on it: so there is another one."""
         self._gate_why = why
@@ -119,6 +124,14 @@ class Link:
             if self.session is not None:
                 self._drop(self._gate_why)
             self._greet_at_ms = self._now()
+
+    def cost_percent(self, least_bytes: int) -> "int | None":
+        """How many bytes of the link data took for 100 that were stored; None before so many stored ones have gone."""
+        stored, wire = self.stored_bytes_out, self.wire_bytes_out
+        if self.session is not None:
+            stored += self.session.outlet.stored_bytes
+            wire += self.session.outlet.wire_bytes
+        return -(-wire * 100 // stored) if stored >= least_bytes else None
 
     def up(self) -> None:
         """The carrier works (both directions)."""
@@ -138,6 +151,7 @@ class Link:
     def _drop(self, reason: str) -> None:
         if self.session is not None:
             self.stored_bytes_out += self.session.outlet.stored_bytes
+            self.wire_bytes_out += self.session.outlet.wire_bytes
             self._owner.downlink.ended()
         self.session = None
         self.why = reason

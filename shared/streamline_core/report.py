@@ -24,7 +24,7 @@ def status(node: "Node", link: "Link") -> "dict[str, Any]":
     return {
         "node": node.config.node_id,
         "state": link.state,
-        "why": link.why,
+        "why": link.why_waiting or link.why,
         "why_refused": link.why_refused,
         "hub": link.hub,
         "clock": "trusted" if node.clock.trusted else "untrusted",

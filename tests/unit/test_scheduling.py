@@ -1,5 +1,6 @@
 """Scheduling: who may use the link, how much of it, and when."""
 
+from streamline_core.plan import plan
 from world import WALL_MS, World, produce
 
 HOUR = 3600000
@@ -209,3 +210,30 @@ def test_a_frame_holds_at_most_as_many_records_as_a_batch_may():
     world.run(3000)
     counted = edge.node.link.counters["frames_out"]
     assert len(world.values()[0]) == 800 and counted >= 20, counted
+
+
+def test_a_plan_says_what_would_leave_and_then_that_leaves():
+    world, edge = limited([{"topic": "a", "priority": 9}, {"topic": "b", "priority": 3}, {"topic": "small"}], 20000)
+    gather(edge, "a", 60)
+    gather(edge, "b", 60)
+    gather(edge, "small", 1)
+    before = edge.node.link.counters["bytes_out"]
+    foreseen = plan(edge.node, 300000)
+    rows = {row["topic"]: row for row in foreseen["rows"]}
+    assert foreseen["link_bytes"] == 300000 and foreseen["cost_percent"] is None
+    assert rows["small"]["waits_records"] == 0 and rows["a"]["leaves_records"] > 2 * rows["b"]["leaves_records"]
+    assert all([row["leaves_records"] + row["waits_records"] in (2400, 40) for row in rows.values()])
+    edge.connect()
+    world.run_until(lambda: edge.node.link.counters["bytes_out"] - before >= 300000)
+    world.run(20)
+    for topic in ("a", "b"):
+        assert abs(count(world, topic) - rows[topic]["leaves_records"]) < 200, (topic, count(world, topic), rows)
+    assert 90 <= plan(edge.node, 1)["cost_percent"] <= 110
+
+
+def test_a_plan_for_more_than_there_is_leaves_nothing():
+    _, edge = limited([{"topic": "a"}])
+    gather(edge, "a", 5)
+    foreseen = plan(edge.node, 1 << 40)
+    assert foreseen["link_bytes"] < 100000 and [row["waits_records"] for row in foreseen["rows"]] == [0]
+    assert plan(edge.node, 0)["rows"][0]["leaves_records"] == 0
