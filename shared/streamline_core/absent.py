@@ -44,6 +44,8 @@ class NoDownlink:
     def consumer(self, topic: str, *more: object) -> "Any":
         raise UsageError("topic %s takes nothing from the cloud here" % topic)
 
+    feed_partition = consumer
+
     def offered(self, session: "Session", row: "Any") -> None:
         session.error("feed", "this node takes no feeds", 0, row[0])
 

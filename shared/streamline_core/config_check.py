@@ -17,6 +17,7 @@ from .config_tables import (
     LOCAL_KEYS,
     NOT_BUILT,
     OPTIONAL_SECTIONS,
+    POSITIONS_MAX,
     SECTIONS,
     TABLE,
     TOPIC_TABLE,
@@ -163,7 +164,7 @@ def _read_entry(path: "Path", entry: "Any", table: "Any", check: Check) -> "dict
 
 
 def _read_consumers(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", check: Check) -> "list[ConsumerConfig]":
-    consumers, known = [], set()
+    consumers, known, positions = [], set(), 0
     for i, entry in enumerate(_entries(given, "consumers", CONSUMERS_MAX, check)):
         path: "Path" = ("consumers", i)
         values = _read_entry(path, entry, CONSUMER_TABLE, check)
@@ -177,6 +178,9 @@ def _read_consumers(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", c
         if (name, values["topic"]) in known:
             check.problem(path + ("name",), "%r is there twice for %r; name each once" % (name, values["topic"]))
         known.add((name, values["topic"]))
+        positions += topic.partitions if topic is not None else 0
+        if positions > POSITIONS_MAX:
+            check.problem(path, "is one too many: at most %d partitions can be read by consumers with names" % POSITIONS_MAX)
         consumers.append(ConsumerConfig(name, values["topic"], values["holds"]))
     return consumers
 

@@ -27,13 +27,14 @@ class Gap:
 
 class Consumer:
     """Reads one partition from `offset` on, and on into the next epoch where a fork moved what follows. offset: the next to read.
-    rewound: it is a feed, whose epochs go on from one another, each from where the last one was rewound to."""
+    rewound: it is a feed, whose epochs go on from one another, each from where the last one was rewound to. log: the epoch that `offset`
+    is of, where it is not the one that is written to."""
 
-    def __init__(self, partition: "Partition", offset: int, buf: bytearray, rewound: bool = False) -> None:
+    def __init__(self, partition: "Partition", offset: int, buf: bytearray, rewound: bool = False, log: "Log | None" = None) -> None:
         self._partition = partition
         self._buf = buf
         self._until = OFFSET_MAX  # above it, this log was void already when we came to it
-        log = partition.current
+        log = log or partition.current
         if rewound:
             for older in partition.sealed[::-1]:
                 if log.state.starts_at <= offset:
@@ -60,6 +61,11 @@ class Consumer:
     @property
     def offset(self) -> int:
         return self._reader.offset
+
+    @property
+    def epoch(self) -> int:
+        """Of the log that `offset` is of."""
+        return self.log.stream.epoch
 
     def take(self, bytes_max: int = 65536) -> "list[Record | Gap]":
         """What comes next, of about `bytes_max` stored bytes; empty at the durable end, and only there. Raises OSError."""

@@ -73,12 +73,16 @@ class Downlink:
         """Those that hold what feeds brought."""
         return [feed.partition for feed in self._sorted() if isinstance(feed, LogFeed)]
 
-    def consumer(self, topic: str, number: int, offset: int, buf: bytearray) -> Consumer:
-        """Reads the feed of a topic without keys from a cloud offset on. Raises UsageError where there is none."""
+    def feed_partition(self, topic: str, number: int) -> Partition:
+        """Where the feed of a topic without keys is kept. Raises UsageError where there is none."""
         feed = self.feeds.get((topic, number))
         if not isinstance(feed, LogFeed):
             raise UsageError("topic %s has no feed that can be read in order; a keyed one is asked for its keys" % topic)
-        return Consumer(feed.partition, offset, buf, True)
+        return feed.partition
+
+    def consumer(self, topic: str, number: int, offset: int, buf: bytearray) -> Consumer:
+        """Reads the feed of a topic without keys from a cloud offset on. Raises UsageError where there is none."""
+        return Consumer(self.feed_partition(topic, number), offset, buf, True)
 
     # What a session reports
 

@@ -29,12 +29,14 @@ class Evictor:
         self.evicted_bytes = 0
         self._node = node
         self._limits = node.config.resources
+        self.held = False  # whether something that could go is kept for a reader of this node
         self._kept = True  # whether the storage limit was, when stock was last taken
         self._oldest: "dict[str, tuple[int, int]]" = {}  # by log: (first offset held, the stamp there)
 
     @property
     def rejects(self) -> bool:
-        return self._limits.eviction_policy == REJECT
+        """Whether what is new has to wait where storage is full."""
+        return self.held or self._limits.eviction_policy == REJECT
 
     def room(self, size: int) -> bool:
         """Whether the limits let so many bytes more be stored."""
@@ -48,6 +50,7 @@ class Evictor:
         for log in node.every_log():
             stored += log.total_bytes
         limit = self._storage_limit(stored)
+        self.held = False
         while stored > limit:
             freed = self._evict()
             if not freed:
@@ -78,8 +81,10 @@ class Evictor:
                     continue
                 end = log.bases[1] if len(log.bases) > 1 else log.written
                 owed = not partition.local and end > log.state.acked
-                if owed and self.rejects:
+                if owed and self._limits.eviction_policy == REJECT:
                     continue
+                if 0 <= log.kept_from < end <= log.durable and not log.keyed:
+                    self.held = True
                 if log.can_evict:
                     rank = (owed, self._worth(partition, log) if owed else 0, self._age(log), log.folder)
                     if best is None or rank < best[0]:

@@ -53,7 +53,8 @@ class Intake:
             kept = evictor.take_stock()
             if evictor.rejects and (not kept or budget.left < size):
                 stored = evictor.stored_bytes
-                raise StorageFull("%d bytes are stored and owed to the cloud, as many as resources.max_storage allows" % stored)
+                whom = "a reader of this node (see consumers)" if evictor.held else "the cloud"
+                raise StorageFull("%d bytes are stored and owed to %s, as many as resources.max_storage allows" % (stored, whom))
         if self.checks:
             if node.resources.memory_full:
                 raise QueueFull("resources.max_memory: %d bytes, which are used" % (node.resources.limit("memory") or 0))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .expiry import Expiry
     from .gate import Gate
     from .hub_feeds import FeedSource
+    from .local_consumers import LocalConsumers
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Meter, Storage
     from .resources import ResourceManager
@@ -84,6 +85,7 @@ class Node:
         self.evictor = Evictor(self, self._limits.budget)
         self._resources: "ResourceManager | None" = None
         self._queue: "SyncQueue | None" = None
+        self._consumers: "LocalConsumers | None" = None
         intake = self._intake = Intake(self, self._partitions)
         self.produce, self.produce_many, self.delete = intake.produce, intake.produce_many, intake.delete
         self.partition_of, self.producer_last = intake.partition_of, intake.producer_last
@@ -128,7 +130,18 @@ class Node:
         self.link.paused = not sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
         if any([getattr(config.resources, key) is not None for key in MEASURED]):
             self.resources.opened()
+        if config.consumers or self.storage.size("consumers.0") > 0 or self.storage.size("consumers.1") > 0:
+            self.consumers.tick(now())
         self.limits_changed()
+
+    @property
+    def consumers(self) -> "LocalConsumers":
+        """Its readers that have a name."""
+        if self._consumers is None:
+            from .local_consumers import LocalConsumers
+
+            self._consumers = LocalConsumers(self, self.config.consumers)
+        return self._consumers
 
     @property
     def resources(self) -> "ResourceManager":
@@ -206,6 +219,8 @@ class Node:
         """Commit everything and save what is worth it; it is done when `idle`."""
         now_ms = self.clock.monotonic_ms()
         self.downlink.close()
+        if self._consumers is not None:
+            self._consumers.tick(now_ms)
         for log in self.every_log():
             if log.failure is None:
                 try:
@@ -217,7 +232,8 @@ class Node:
     @property
     def idle(self) -> bool:
         logs_idle = all([log.idle or log.failure is not None for log in self.every_log()])
-        return logs_idle and not self._slots.ticket and self.downlink.idle
+        consumers_idle = self._consumers is None or self._consumers.idle
+        return logs_idle and not self._slots.ticket and self.downlink.idle and consumers_idle
 
     def _all(self) -> "Iterator[Partition]":
         for name in sorted(self._partitions):
@@ -235,9 +251,10 @@ class Node:
 
     def log(self, topic: str, partition: int = 0) -> "Log":
         """The open log of a partition. Raises UsageError if there is no such topic or partition."""
-        return self._partition(topic, partition).current
+        return self.own(topic, partition).current
 
-    def _partition(self, topic: str, partition: int) -> Partition:
+    def own(self, topic: str, partition: int) -> Partition:
+        """Of what is written here. Raises UsageError if there is no such topic or partition."""
         found = self._partitions.get(topic)
         if found is None:
             raise UsageError("there is no topic %r here; there are: %s" % (topic, ", ".join(sorted(self._partitions)) or "none"))
@@ -249,15 +266,15 @@ class Node:
 
     def consumer(self, topic: str, partition: int = 0, offset: int = 0) -> "Consumer":
         """Reads a partition from `offset` on; of a topic that flows down to edges only: what the cloud sent, by cloud offset."""
-        if self.topics[self._partition(topic, partition).topic].direction == "cloud_to_edge":
+        if self.topics[self.own(topic, partition).topic].direction == "cloud_to_edge":
             return self.feed_consumer(topic, partition, offset)
         from .consumer import Consumer  # a board that only writes does not pay for it
 
-        return Consumer(self._partition(topic, partition), offset, bytearray(self.config.log.batch_bytes))
+        return Consumer(self.own(topic, partition), offset, bytearray(self.config.log.batch_bytes))
 
     def feed_consumer(self, topic: str, partition: int = 0, offset: int = 0) -> "Consumer":
         """Reads what the cloud sent for a partition of a topic without keys, from a cloud offset on. Raises UsageError."""
-        self._partition(topic, partition)
+        self.own(topic, partition)
         return self.downlink.consumer(topic, partition, offset, bytearray(self.config.log.batch_bytes))
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
@@ -288,6 +305,8 @@ class Node:
         if self.tables.topics and self.tables.tick():
             deadlines.append(now_ms)
         deadlines.extend(self.downlink.tick(now_ms))
+        if self._consumers is not None:
+            self._consumers.tick(now_ms)
         if self._expiry is not None:
             deadlines.append(self._expiry.tick(now_ms))
         self._take_stock(now_ms)
@@ -321,9 +340,10 @@ class Node:
 
     def synced(self, ticket: int, error: "Exception | None" = None) -> None:
         """The storage completed a ticket."""
-        if ticket == self._slots.ticket:
-            self._slots.synced(error)
-            return
+        for slots in (self._slots, self._consumers.slots if self._consumers is not None else None):
+            if slots is not None and ticket == slots.ticket:
+                slots.synced(error)
+                return
         for log in self.every_log():
             if log.owns(ticket):
                 log.synced(ticket, error)

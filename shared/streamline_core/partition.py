@@ -85,6 +85,11 @@ class Partition:
             current.state.provisional = False  # the power went between its predecessor's seal and this
             current.state.save()
         self._note_epochs(current)
+        for log in self.sealed + [current]:
+            if log.state.continues is not None:
+                for older in self.sealed:
+                    if (older.stream.epoch, older.ends_at) == tuple(log.state.continues):
+                        older.successor = log
         return current
 
     def _seal_again(self, logs: "list[Log]") -> None:
