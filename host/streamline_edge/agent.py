@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from streamline_core.batch import HEADER_BYTES, OFFSET_MAX
-from streamline_core.consumer import offset_at
+from streamline_core.batch import HEADER_BYTES
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
-from streamline_core.log_feed import LogFeed
 from streamline_core.node import Node
 from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
@@ -26,16 +24,15 @@ from streamline_host.ports import SystemClock, SystemEntropy
 from .health import Health
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import Limited
-from .plain_values import Headers, plain_bytes, plain_ms, plain_record
+from .plain_values import Headers, plain_bytes, plain_record
 from .posix_storage import PosixStorage
+from .readers import Readers
 from .uplink import Uplink
 from .waiters import RecordLost, Waiters
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
-    from streamline_core.consumer import Consumer, Gap
     from streamline_core.log import Log
-    from streamline_core.record import Record
 
 __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError", "UsageError"]
 
@@ -50,7 +47,7 @@ HEALTH_SECS = 5.0
 TAKE_BYTES_MAX = 65536
 
 
-class Agent(KeyedTopics, Limited):
+class Agent(Readers, KeyedTopics, Limited):
     """One edge node in this process. Use from one event loop: `start`, produce and consume, `stop`.
 
     Raises (start): UsageError where another agent holds the data directory, the configuration cannot be honoured, or a merge module does
@@ -79,7 +76,7 @@ class Agent(KeyedTopics, Limited):
             self._waiters = Waiters(loop)
             self.node.open()
             self.node.resources.opened()
-            self.uplink = Uplink(config, self.node, self._poke) if config.cloud_endpoint else None
+            self.uplink = Uplink(config, self.node, self.poke) if config.cloud_endpoint else None
             self._enforce()
         except BaseException:
             self._storage.close()
@@ -163,7 +160,7 @@ class Agent(KeyedTopics, Limited):
             except QueueFull as full:
                 await self.room(full)
         if not self._tick_soon:
-            self._poke()
+            self.poke()
         if ack == "buffered":
             return offset
         wait = self._waiters.durable if ack == "durable" else self._waiters.cloud
@@ -179,7 +176,7 @@ class Agent(KeyedTopics, Limited):
                 break
             except QueueFull as full:
                 await self.room(full)
-        self._poke()
+        self.poke()
         if ack == "buffered":
             return offset
         wait = self._waiters.durable if ack == "durable" else self._waiters.cloud
@@ -202,7 +199,7 @@ class Agent(KeyedTopics, Limited):
             value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
         offset = self.node.produce(topic, value, key, headers, timestamp)[1]
         if not self._tick_soon:
-            self._poke()
+            self.poke()
         return offset
 
     async def produce_many(self, topic: str, values: Iterable[bytes], ack: str = "durable", partition: int = -1) -> int:
@@ -216,7 +213,7 @@ class Agent(KeyedTopics, Limited):
         self._check_all(topic, everything, partition)
         waits: deque[asyncio.Future[int]] = deque()
         async for stream, first, end in self.slices(topic, everything, partition):
-            self._poke()
+            self.poke()
             if ack == "durable" and end > first:
                 waits.append(self._waiters.durable(stream, first, end))
             elif ack == "cloud" and end > first:
@@ -281,61 +278,10 @@ class Agent(KeyedTopics, Limited):
         elif self.node.resources.memory_full:
             await self.memory(0)
         elif self.node_buffered():
-            self._poke()
+            self.poke()
             await self._waiters.room()
         else:
             raise full
-
-    # Reading.
-
-    async def consume(
-        self,
-        topic: str,
-        partition: int = 0,
-        from_offset: int = 0,
-        from_time: int | datetime | None = None,
-        follow: bool = False,
-        feed: bool = False,
-    ) -> AsyncIterator[Record | Gap]:
-        """Each durable record of a partition from an offset, or from the first one at or after a time (ms or datetime).
-
-        A Gap stands for offsets that are gone. Ends at the durable end, or with `follow` waits for more. feed: what the cloud sent, by
-        cloud offset, instead of what was written here; so it is anyway of a topic that only flows down. Raises: UsageError.
-        """
-        if from_time is not None:
-            from_offset = self.offset_at(topic, partition, plain_ms(from_time), feed)
-        async for taken in self.take(topic, partition, from_offset, follow, feed):
-            for item in taken:
-                yield item
-
-    def offset_at(self, topic: str, partition: int, time_ms: int, feed: bool = False) -> int:
-        """The first offset stamped at `time_ms` (since 1970 UTC) or later. feed: as for `consume`. Raises: UsageError."""
-        self._consumer(topic, partition, 0, feed)  # whether it can be read at all
-        if not feed and self.config.topics[topic].direction != "cloud_to_edge":
-            return self.node.offset_at(topic, partition, time_ms)
-        found = self.node.downlink.feeds[topic, partition]
-        assert isinstance(found, LogFeed)
-        logs = found.partition.logs()
-        ends = [min((later.state.starts_at for later in logs[i + 1 :]), default=OFFSET_MAX) for i in range(len(logs))]
-        return next(at for log, end in zip(logs, ends, strict=True) if (at := offset_at(log, time_ms)) < end)
-
-    def _consumer(self, topic: str, partition: int, offset: int, feed: bool) -> Consumer:
-        return self.node.feed_consumer(topic, partition, offset) if feed else self.node.consumer(topic, partition, offset)
-
-    async def take(
-        self, topic: str, partition: int, from_offset: int, follow: bool, feed: bool = False
-    ) -> AsyncIterator[Sequence[Record | Gap]]:
-        """As `consume`, in the lists in which the log gives them."""
-        consumer = self._consumer(topic, partition, from_offset, feed)
-        while self._running:
-            taken = consumer.take(TAKE_BYTES_MAX)
-            if taken:
-                yield taken
-                await asyncio.sleep(0)
-            elif follow:
-                await self._waiters.more()
-            else:
-                return
 
     # Looking and steering.
 
@@ -360,27 +306,28 @@ class Agent(KeyedTopics, Limited):
 
     def sync_now(self) -> None:
         self.node.sync_now()
-        self._poke()
+        self.poke()
 
     def pause(self) -> None:
         self.node.pause()
-        self._poke()
+        self.poke()
 
     def resume(self) -> None:
         self.node.resume()
-        self._poke()
+        self.poke()
 
     def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
         """For the doors (control socket, ingest), which hand records to `node` themselves:
 
         answered when they are on the disk.
         """
-        self._poke()
+        self.poke()
         return self._waiters.durable(stream, first, end)
 
     # The shell.
 
-    def _poke(self) -> None:
+    def poke(self) -> None:
+        """Let the node have its turn soon."""
         if not self._tick_soon and self._running:
             self._tick_soon = True
             self._loop.call_soon(self._tick)
@@ -390,13 +337,13 @@ class Agent(KeyedTopics, Limited):
         if error is not None:
             log.error("storage: %s", error)
         self._waiters.synced()
-        self._poke()
+        self.poke()
 
     def _tick(self) -> None:
         self._tick_soon = False
         deadline_ms = self.node.tick()
         if self.uplink is not None and self.uplink.pump():
-            self._poke()
+            self.poke()
         self._waiters.acked(self.node.queue.has_room)
         self._waiters.ticked()
         if self._timer is not None:
@@ -404,7 +351,7 @@ class Agent(KeyedTopics, Limited):
             self._timer = None
         if deadline_ms is not None and deadline_ms >= 0 and not self._tick_soon and self._running:
             delay_ms = max(0, deadline_ms - self._clock.monotonic_ms())
-            self._timer = self._loop.call_later(delay_ms / 1000, self._poke)
+            self._timer = self._loop.call_later(delay_ms / 1000, self.poke)
 
     def _watch_health(self) -> None:
         self.health.observe(self._loop.time(), self.status(), self.ledger())

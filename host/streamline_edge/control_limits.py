@@ -1,4 +1,4 @@
-"""The control socket's operations on limits, on what waits for the cloud, and on what would leave next.
+"""The control socket's operations on limits, on what waits for the cloud or for readers, and on what would leave next.
 
 Rule: whoever may open the socket may steer: it is for its user alone. Knows the connection only as what carries its answers.
 """
@@ -12,7 +12,7 @@ from streamline_core.errors import UsageError
 from streamline_core.plan import plan as planned
 from streamline_core.resources import KINDS
 
-from .control_wire import Header, number
+from .control_wire import Header, number, text
 
 if TYPE_CHECKING:
     from .control_server import _Connection as Connection
@@ -36,6 +36,16 @@ async def queue(connection: Connection, header: Header, body: bytes) -> Header:
     return {"queue": connection.agent.node.queue.status()}
 
 
+async def consumers(connection: Connection, header: Header, body: bytes) -> Header:
+    return {"consumers": connection.agent.consumers()}
+
+
+async def forget(connection: Connection, header: Header, body: bytes) -> Header:
+    forgotten = connection.agent.node.consumers.forget(text(header, "consumer"))
+    connection.agent.poke()
+    return {"forgotten": forgotten}
+
+
 async def plan(connection: Connection, header: Header, body: bytes) -> Header:
     return {"plan": planned(connection.agent.node, number(header, "budget"))}
 
@@ -45,4 +55,6 @@ OPS: dict[str, Callable[[Connection, Header, bytes], Awaitable[Header | None]]] 
     "limit": limit,
     "queue": queue,
     "plan": plan,
+    "consumers": consumers,
+    "forget": forget,
 }

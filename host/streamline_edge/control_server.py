@@ -23,6 +23,8 @@ from . import control_keyed, control_limits, control_wire
 from .control_wire import Header, number, text
 
 if TYPE_CHECKING:
+    from streamline_core.consumer import Consumer
+
     from .agent import Agent
 
 CONNECTIONS_MAX = 64
@@ -242,11 +244,21 @@ class _Connection:
         follow, feed, start = header.get("follow") is True, header.get("feed") is True, number(header, "from")
         if header.get("time") is not None:
             start = self.agent.offset_at(topic, partition, number(header, "time"), feed)
-        self.begin(header, self._consume(header.get("id"), topic, partition, start, follow, feed))
+        if header.get("consumer") is not None:
+            reader = self.agent.node.consumers.open(text(header, "consumer"), topic, partition, feed)
+        else:
+            reader = self.agent.reader(topic, partition, start, feed)
+        self.begin(header, self._consume(header.get("id"), reader, follow))
 
-    async def _consume(self, id: object, topic: str, partition: int, start: int, follow: bool, feed: bool) -> None:
+    async def commit(self, header: Header, body: bytes) -> Header:
+        """A named consumer has done with all below `offset` of `epoch`, as a piece of `consume` gave them."""
+        where = text(header, "consumer"), text(header, "topic"), number(header, "partition"), header.get("feed") is True
+        self.agent.commit(*where, number(header, "epoch"), number(header, "offset"))
+        return {}
+
+    async def _consume(self, id: object, reader: Consumer, follow: bool) -> None:
         item: Any  # Record, or Gap
-        async for taken in self.agent.take(topic, partition, start, follow, feed):
+        async for taken in self.agent.pieces(reader, follow):
             rows: list[list[Any]] = []
             parts: list[bytes] = []
             for item in taken:
@@ -265,7 +277,7 @@ class _Connection:
                     ]
                 )
                 parts += [item.value] if item.key is None else [item.key, item.value]
-            await self.answer_piece({"id": id, "rows": rows}, b"".join(parts))
+            await self.answer_piece({"id": id, "rows": rows, "epoch": reader.epoch, "next": reader.offset}, b"".join(parts))
 
     def begin(self, header: Header, stream: Coroutine[Any, Any, None]) -> None:
         """Let `stream` answer in pieces, beside other requests. Raises: UsageError where too many do."""
@@ -295,6 +307,7 @@ OPS: dict[str, Callable[[_Connection, Header, bytes], Awaitable[Header | None]]]
     "produce": _Connection.produce,
     "producer_last": _Connection.producer_last,
     "consume": _Connection.consume,
+    "commit": _Connection.commit,
     **control_keyed.OPS,
     **control_limits.OPS,
 }

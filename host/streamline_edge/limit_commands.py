@@ -1,4 +1,4 @@
-"""`streamline-cli edge resources`, `resources limit` and `queue`: what a node uses and may use, and what it owes to the cloud.
+"""`streamline-cli edge resources`, `resources limit`, `queue` and `consumers`: what a node uses and may use, and what it owes to whom.
 
 Rule: a limit is set on the running agent, which refuses what it cannot keep; it lasts. Knows the agent only through its control socket.
 """
@@ -31,6 +31,8 @@ def add(commands: Commands) -> None:
     ):
         limits.add_argument(f"--{name}", metavar=metavar, help=help)
     limits.add_argument("--reset", action="store_true", help="the limits of the configuration hold again, except for those given here")
+    consumers = commands.add("consumers", _consumers, "the consumers that have a name: where each is, and how far behind")
+    consumers.add_argument("words", nargs="*", metavar="forget NAME", help="forget: it begins anew, and holds nothing any more")
     commands.add("queue", _queue, "what is owed to the cloud, and since when")
 
 
@@ -74,6 +76,19 @@ def _limits(arguments: Arguments) -> dict[str, int | str]:
     if arguments.policy is not None:
         limits["policy"] = arguments.policy
     return limits
+
+
+def _consumers(arguments: Arguments) -> int:
+    from . import tables
+
+    words = arguments.words
+    if words and (len(words) != 2 or words[0] != "forget"):
+        raise UsageError("consumers takes nothing, or: forget NAME")
+    connection = client(arguments)
+    if words and not connection.request("forget", consumer=words[1])["forgotten"]:
+        raise UsageError(f"there is no consumer {words[1]!r}")
+    show(arguments, connection.request("consumers")["consumers"], tables.consumers)
+    return WELL
 
 
 def _queue(arguments: Arguments) -> int:

@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
     consume.add_argument("--partition", type=int, default=0, metavar="P")
     start = consume.add_mutually_exclusive_group()
     start.add_argument("--from", type=int, default=0, metavar="N", dest="start", help="from this offset on")
+    start.add_argument("--consumer", metavar="NAME", help="from where the consumer of that name was; what is printed, it has done with")
     start.add_argument("--time", metavar="T", help="from this time on: ms since 1970, or ISO 8601")
     consume.add_argument("--follow", action="store_true", help="wait for more")
     consume.add_argument("--feed", action="store_true", help="what the cloud sent, where the topic flows both ways")
@@ -58,6 +59,10 @@ def _consume(arguments: Arguments) -> int:
     fields = {"topic": arguments.topic, "partition": arguments.partition, "from": arguments.start, "feed": arguments.feed}
     if arguments.time is not None:
         fields["time"] = record_lines.time_ms(arguments.time)
+    where = {"consumer": arguments.consumer, "topic": arguments.topic, "partition": arguments.partition, "feed": arguments.feed}
+    if arguments.consumer is not None:
+        fields["consumer"] = arguments.consumer
+        commits = client(arguments)  # another connection: what comes on the first one is pieces
     out = sys.stdout.buffer
     make = record_lines.json_lines if arguments.json else record_lines.value_lines
     for answer, body in connection.stream("consume", follow=arguments.follow, **fields):
@@ -66,4 +71,6 @@ def _consume(arguments: Arguments) -> int:
         out.flush()
         for gap in gaps:
             print(gap, file=sys.stderr)
+        if arguments.consumer is not None:
+            commits.request("commit", epoch=answer["epoch"], offset=answer["next"], **where)
     return WELL

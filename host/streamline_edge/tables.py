@@ -89,6 +89,11 @@ def queue(data: dict[str, Any]) -> None:
         show(columns, rows)
 
 
+def consumers(rows: list[dict[str, Any]]) -> None:
+    columns = ["name", "topic", "partition", "feed", "holds", "epoch", "offset", "lag"]
+    show(columns, [[_cell(row[name]) for name in columns] for row in rows])
+
+
 def plan(data: dict[str, Any]) -> None:
     cost = data["cost_percent"]
     measured = f"{cost} bytes of the link for 100 stored ones, as measured" if cost is not None else "not measured yet: counted as stored"

@@ -194,7 +194,7 @@ MUTATIONS = (
     Mutation("the cap on storage is looked at once a turn", "log.py", "self.limits.budget.left -= size", "pass", BOUNDED),
     Mutation("a topic's own priority hides what the limits say", "eviction.py", "(self._limits.topic_priorities or {})", "{}", SILENT),
     Mutation("a full queue evicts without asking", "sync_queue.py", "while policy == EVICT and fits", "while fits", SILENT),
-    Mutation("a reader's position is not kept", "local_consumers.py", "self._dirty = True\n            self._hold()", "self._hold()", TWICE),
+    Mutation("a reader's position is not kept", "local_consumers.py", "self._dirty = True\n            self._hold", "self._hold", TWICE),
     Mutation("what a reader holds is given back", "local_consumers.py", "log.kept_from = min(here) if here else -1", "pass", SILENT),
     Mutation("what is held fills the disk", "eviction.py", "return self.held or self._limits", "return self._limits", BOUNDED),
     Mutation("local topics fill the queue", "intake.py", 'and node.topics[topic].direction != "local"', "", BOUNDED),
