@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import bench_edge
 import bench_keyed
+import bench_limited
 import bench_limits
 import bench_micropython
 import records as generator
@@ -147,6 +148,30 @@ def keyed(bench: Bench) -> None:
     add(Result("keyed", "a table on MicroPython", small.memory_bytes / 1024, "KB", note, bench_keyed.HEAP_BYTES / 1024, True))
 
 
+def limited(bench: Bench) -> None:
+    add, world, mb = bench.results.append, bench.world, bench_limited.MB
+    bench.bridge()
+    total = 1024 * mb // bench.divide
+    for policy in ("oldest", "reject"):
+        run = bench_limited.outage(world, total, 64 * mb, 64 * mb, policy)
+        note = "%d MB produced offline at %.0f MB/s; %s delivered, %s lost, %s refused" % (
+            total // mb, run.produced_s / mb, _thousands(run.delivered), _thousands(run.lost), _thousands(run.refused)
+        )  # fmt: skip
+        add(Result("limited", "stored at most, " + policy, run.highest_stored / mb, "MB", note, 64, True))
+        add(Result("limited", "resident at most, " + policy, run.highest_memory / mb, "MB", "max_memory: 64MB", 1.3 * 64, True))
+    share = bench_limited.processor(world, 30, 500 * mb, 13)
+    add(Result("limited", "processor over 10 s at most", share, "%", "max_cpu_percent: 30, a backlog drains", 35, True))
+    low, high = bench_limited.bandwidth(world, 200_000, 40 * mb, 15)
+    add(Result("limited", "bandwidth over 10 s at most", high * 100, "%", "of bandwidth_limit: 200000", 105, True))
+    add(Result("limited", "bandwidth over 10 s at least", low * 100, "%", "the same", 95))
+    slowest, command = bench_limited.command_line(world)
+    add(Result("limited", "slowest command", slowest, "ms", "edge " + command, 300, True))
+    secs, memory = bench_limited.restart(world, total)
+    note = "with a backlog of %d MB" % (total // mb)
+    add(Result("limited", "ready after a restart", secs, "s", note, 2, True))
+    add(Result("limited", "resident after a restart", memory / mb, "MB", note, 60, True))
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "limits": measure_limits,
     "end-to-end": end_to_end,
@@ -155,6 +180,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "micropython": micropython,
     "memory": memory,
     "keyed": keyed,
+    "limited": limited,
 }
 
 
