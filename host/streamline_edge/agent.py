@@ -23,6 +23,7 @@ from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
+from . import config_reload
 from .health import Health
 from .keyed_topics import KeyedTopics, load_merges
 from .plain_values import Headers, plain_bytes, plain_ms, plain_record
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from streamline_core.consumer import Consumer, Gap
     from streamline_core.log import Log
     from streamline_core.record import Record
+
+    from .config_reload import Reload
 
 __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError", "UsageError"]
 
@@ -350,6 +353,17 @@ class Agent(KeyedTopics):
     def resume(self) -> None:
         self.node.resume()
         self._poke()
+
+    async def reconfigure(self, new: EdgeConfig) -> Reload:
+        """Take over what of `new` can change while the agent runs. Returns what that was, and what needs a restart."""
+        found = config_reload.compare(self.config, new)
+        if found.live:
+            config_reload.apply(self.config, new)
+            self.node.reconfigured()
+            if self.uplink is not None:
+                await self.uplink.reconfigured()
+            self._poke()
+        return found
 
     def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
         """For the doors (control socket, ingest), which hand records to `node` themselves:

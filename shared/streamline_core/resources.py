@@ -27,11 +27,15 @@ class ResourceManager:
         self.budget = budget
         self.stored_bytes = 0
         self.queue_room = -1
-        self.rejects = node.config.resources.eviction_policy == REJECT
         self._node = node
-        self._policy = node.config.resources.eviction_policy
+        self.reconfigured()
         self._kept = True  # whether the storage limit was, when stock was last taken
         self._oldest: "dict[str, tuple[int, int]]" = {}  # by log: (first offset held, the stamp there)
+
+    def reconfigured(self) -> None:
+        """Take up the policy of the configuration."""
+        self._policy = self._node.config.resources.eviction_policy
+        self.rejects = self._policy == REJECT
 
     def room(self, size: int) -> bool:
         """Whether the limits let so many bytes more be stored."""
