@@ -21,6 +21,7 @@ from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
+from . import config_reload
 from .health import Health
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import Limited
@@ -33,6 +34,8 @@ from .waiters import RecordLost, Waiters
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
     from streamline_core.log import Log
+
+    from .config_reload import Reload
 
 __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError", "UsageError"]
 
@@ -315,6 +318,19 @@ class Agent(Readers, KeyedTopics, Limited):
     def resume(self) -> None:
         self.node.resume()
         self.poke()
+
+    async def reconfigure(self, new: EdgeConfig) -> Reload:
+        """Take over what of `new` can change while the agent runs. Returns what that was, and what needs a restart. Raises UsageError where
+        a limit is less than the node needs: nothing has changed then."""
+        self._lay_limits(new)
+        found = config_reload.compare(self.config, new)
+        if found.live:
+            config_reload.apply(self.config, new)
+            self.node.reconfigured()
+            if self.uplink is not None:
+                await self.uplink.reconfigured()
+            self.poke()
+        return found
 
     def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
         """For the doors (control socket, ingest), which hand records to `node` themselves:

@@ -123,10 +123,7 @@ class Node:
         cpu_ms = meter.cpu_ms if meter is not None else None
         pacing = Pacing(sync.bandwidth_limit, config.resources.max_cpu_percent or 0, cpu_ms, now())
         self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, sync, pacing, now)
-        if sync.windows or sync.condition is not None:
-            from .gate import Gate
-
-            self.gate = Gate(sync, self.clock)
+        self._prepare_times()
         self.link.paused = not sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
         if any([getattr(config.resources, key) is not None for key in MEASURED]):
             self.resources.opened()
@@ -192,10 +189,28 @@ class Node:
             from .downlink import Downlink
 
             self.downlink = Downlink(self, limits, credit_bytes)
-        if any([topic.retention_ms for topic in topics]):
+
+    def _prepare_times(self) -> None:
+        """Load what windows, a condition and retention need, where there are any."""
+        sync = self.config.sync
+        if self.gate is None and (sync.windows or sync.condition is not None):
+            from .gate import Gate
+
+            self.gate = Gate(sync, self.clock)
+        self._expiry = None
+        if any([topic.retention_ms for topic in self.topics.values()]):
             from .expiry import Expiry
 
             self._expiry = Expiry(self)
+
+    def reconfigured(self) -> None:
+        """Take up the values in the configuration that may change while it runs: of `sync`, but for `enabled` and `compression`, of
+        `resources`, `log.commit_interval_ms`, and of topics priority, urgent, retention and queue_full."""
+        for log in self.every_log():
+            log.limits.commit_interval_ms = self.config.log.commit_interval_ms
+        self._prepare_times()
+        self.limits_changed()
+        self._the_link().reconfigured()
 
     def _open_topic(self, name: str, limits: LogLimits) -> None:
         """Raises UsageError where a merge module is missing."""

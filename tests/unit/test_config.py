@@ -71,6 +71,8 @@ def test_sizes_and_durations():
             assert log(segment_bytes=text).segment_bytes == value, text
     for text, value in (("5s", 5000), ("10ms", 10), (7, 7), ("1m", 60000)):
         assert log(commit_interval_ms=text).commit_interval_ms == value
+    kept = EdgeConfig.from_dict({"node_id": "n", "sync_topics": [{"topic": "t", "retention": "7d"}]}).topics["t"]
+    assert kept.retention_ms == 7 * 86400000
     bad = problems({"node_id": "n", "sync": {"interval_secs": "500ms"}, "log": {"commit_interval_ms": "5 parsecs"}})
     assert sorted(bad) == ["log.commit_interval_ms", "sync.interval_secs"]
     assert "'500ms'" in bad["sync.interval_secs"] and "whole seconds" in bad["sync.interval_secs"]
