@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from streamline_core.batch import HEADER_BYTES
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.node import Node
+from streamline_core.resources import CONNECTIONS
 from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
@@ -87,6 +88,7 @@ class Agent(Readers, KeyedTopics, Limited):
         self.health = Health(loop.time())
         self._running = True
         if self.uplink is not None:
+            self.node.resources.allocate(CONNECTIONS, 1)
             self.uplink.start()
         await self._recovered()
         self._watch_health()
