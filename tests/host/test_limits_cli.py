@@ -159,3 +159,9 @@ def test_mesh_says_that_it_is_off(agent: AgentProcess) -> None:
         assert done.returncode == code and b"mesh is off" in done.stdout + done.stderr
     agent.stop()
     assert agent.cli("mesh", "status").returncode == 3
+
+
+def test_connections_that_leave_none_to_the_embedded_broker_are_refused(tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, "node_id: n1\nbroker: embedded\nbroker_listen: 127.0.0.1:0\nresources: {max_connections: 3}\n")
+    with pytest.raises(AssertionError, match="max_connections: 3 leaves none to the embedded broker; use at least 4"):
+        agent.start()
