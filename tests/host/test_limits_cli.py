@@ -165,3 +165,11 @@ def test_connections_that_leave_none_to_the_embedded_broker_are_refused(tmp_path
     agent = AgentProcess(tmp_path, "node_id: n1\nbroker: embedded\nbroker_listen: 127.0.0.1:0\nresources: {max_connections: 3}\n")
     with pytest.raises(AssertionError, match="max_connections: 3 leaves none to the embedded broker; use at least 4"):
         agent.start()
+
+
+def test_a_live_view_counts_what_moves_between_two_looks(agent: AgentProcess) -> None:
+    assert agent.cli("produce", "here", stdin=lines(300)).returncode == 0
+    done = agent.cli("top", "--count", "2", "--interval", "0.3")
+    assert done.returncode == 0 and done.stdout.count(b"n1: offline") == 2 and b"here" in done.stdout
+    first, second = (json.loads(line) for line in agent.cli("top", "--count", "2", "--interval", "0.2", "--json").stdout.splitlines())
+    assert first["produced_s"] is None and second["produced_s"] == 0 and second["status"]["node"] == "n1"
