@@ -38,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(e).splitlines():
             print(f"streamline-cli: {line}", file=sys.stderr)
         return _code(e)
+    except (LookupError, TypeError, ValueError) as e:
+        if not hasattr(arguments, "connection"):
+            raise
+        print(f"streamline-cli: {arguments.node} answers what this version cannot show ({e!r}); see --json", file=sys.stderr)
+        return DEGRADED
     finally:
         if hasattr(arguments, "connection"):
             arguments.connection.close()

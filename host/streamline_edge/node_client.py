@@ -64,14 +64,23 @@ class Answer:
     def value(self) -> dict[str, Any]:
         """What was said. Raises: AgentError, ProtocolError."""
         if self.error is not None:
-            raise AgentError(self.text.decode("utf-8", "replace"), self.error)
+            raise AgentError(str(_printable(self.text.decode("utf-8", "replace"))), self.error)
         try:
-            value = json.loads(self.text)
+            value = _printable(json.loads(self.text))
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise ProtocolError("the answer is not a JSON object; is it a node of Streamline?")
         return value
+
+
+def _printable(value: Any) -> Any:
+    """The same, with nothing in it that could steer a terminal: a stranger may have said it. Raises: RecursionError."""
+    if isinstance(value, str):
+        return value if value.isprintable() else repr(value)[1:-1]
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return {_printable(name): _printable(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 class NodeClient:
@@ -120,7 +129,10 @@ class NodeClient:
             if left <= 0:
                 raise NoAgent(self._silence())
             await self._change(left)
-        return answer.value()
+        value = answer.value()
+        if op not in value:
+            raise ProtocolError(f"the answer says nothing of {op}; is it a node of Streamline?")
+        return value
 
     async def _connected(self) -> MqttLink:
         if self._link is None:
