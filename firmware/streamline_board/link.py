@@ -19,6 +19,7 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 READ_BYTES = 1024
 READS_PER_TURN = 64
 ASK_FREE_BYTES = 20480  # of the heap; with less, nobody is answered: sync needs it more
+ASK_MS = 250  # a flood of questions is no reason to look for memory all the time
 FRAMES_PER_TURN = 16  # then records get their turn
 BOOT_CHARS_MAX = 64
 _POLLIN, _POLLOUT = 1, 4
@@ -60,7 +61,7 @@ class BoardLink:
         self._buf = bytearray(READ_BYTES)
         self.answers = None  # what answers questions, while somebody asks
         self.seen = None  # what it has to know the next time
-        self.up_ms = 0
+        self.up_ms = self._ask_at_ms = 0
         if self.url[0] == "mqtts" and config.ca_file is None:
             raise UsageError("cloud_endpoint %s needs ca_file: without it nobody knows who the broker is" % config.cloud_endpoint)
         user, password = _credentials(config)
@@ -195,13 +196,17 @@ class BoardLink:
                 self._mqtt.publish(self._status, self._presence(True), 1, True)
 
     def _asked(self, payload):
-        if self.answers is None and gc.mem_free() >= ASK_FREE_BYTES:
-            try:
-                from .answers import BoardAnswers  # a board that nobody asks does not pay for it
+        now_ms = self._clock.monotonic_ms()
+        if self.answers is None and now_ms >= self._ask_at_ms:
+            self._ask_at_ms = now_ms + ASK_MS
+            gc.collect()
+            if gc.mem_free() >= ASK_FREE_BYTES:
+                try:
+                    from .answers import BoardAnswers  # a board that nobody asks does not pay for it
 
-                self.answers = BoardAnswers(self._config, self._node, self)
-            except MemoryError:
-                pass  # it is free in small pieces only
+                    self.answers = BoardAnswers(self._config, self._node, self)
+                except MemoryError:
+                    pass  # it is free in small pieces only
         if self.answers is not None:
             self.answers.receive(payload)
 

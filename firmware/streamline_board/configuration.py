@@ -1,0 +1,64 @@
+"""The configuration of a board, and how it is called: what is read once, so that a running board keeps none of it in memory.
+
+Rule: what is wrong with a file is said with its place, and what a board cannot honour is refused by name. Must not know: who runs it.
+"""
+
+import ujson
+
+from streamline_core.config import EdgeConfig
+from streamline_core.errors import UsageError
+
+HELP = """usage: micropython -m streamline_board --config FILE [--status] [--lines TOPIC] [--until-drained]
+
+  --config FILE     JSON, in the shape of edge.yaml
+  --status          print a line of JSON each second
+  --lines TOPIC     store the lines of standard input as records of TOPIC
+  --until-drained   after the end of the input, go on until everything is at the cloud
+  --version, --help
+
+Without --lines it streams what it reads from /proc into those of the topics `load` and `memory` that are configured."""
+
+
+# What a heap of 256 KB can bear, where the configuration says nothing. buffer_bytes is no memory here: it is in the file, not synced yet.
+BOARD_DEFAULTS = {"frame_bytes_max": 4096}
+BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
+
+
+def _shrink(given):
+    """Fill in a board's defaults; what is not a mapping is left for the check to name."""
+    if isinstance(given, dict):
+        log = given.get("log")
+        if log is None:
+            log = given["log"] = {}
+        for section, defaults in ((given, BOARD_DEFAULTS), (log, BOARD_LOG_DEFAULTS)):
+            if isinstance(section, dict):
+                for key in defaults:
+                    section.setdefault(key, defaults[key])
+
+
+def load(path):
+    """An EdgeConfig from a JSON file. Raises UsageError (all problems at once), OSError."""
+    try:
+        with open(path) as file:
+            given = ujson.load(file)
+    except ValueError:
+        raise UsageError("%s: not JSON" % path)
+    given = given.get("edge", given) if isinstance(given, dict) else given
+    _shrink(given)
+    try:
+        return _fitting(EdgeConfig.from_dict(given))
+    except UsageError as error:
+        problems = getattr(error, "problems", None)
+        if problems is None:
+            raise
+        lines = ["%s: %s: %s" % (path, ".".join([str(part) for part in where]), what) for where, what in problems]
+        raise UsageError("\n".join(lines))
+
+
+def _fitting(config):
+    """What a board cannot honour is refused by name."""
+    if config.sync.condition is not None and config.sync.condition.startswith("command:"):
+        raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
+    if config.resources.max_file_descriptors is not None:
+        raise UsageError("resources.max_file_descriptors: a board has none; remove it")
+    return config
