@@ -59,5 +59,6 @@ def may(user: str, topic: str, publish: bool) -> bool:
     if branch == ["hub", "status"]:
         return not publish
     if branch[0] == "n":
-        return bool(branch[1] == user)
+        backwards = ["ask"] if publish else ["say"]  # a node is asked, and says
+        return bool(branch[1] == user) and branch[2:] != backwards
     return branch[0] == "m" and len(branch) == 3 and branch[2 if publish else 1] == user

@@ -167,6 +167,8 @@ class Answers:
         except Exception as error:  # whatever was asked, it must not end the node, and must be answered
             known = isinstance(error, UsageError)
             what = str(error) if known else "%s: %s" % (type(error).__name__, error)
+            if isinstance(error, MemoryError):
+                what = "no memory for this answer now; ask again"
             yield _head(id, n, True, "usage" if known else "other") + what.encode()[:room]
 
     def _said(self, op: str) -> "Any":

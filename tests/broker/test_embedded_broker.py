@@ -72,7 +72,7 @@ def test_passwords_and_confinement(tmp_path: Path) -> None:
         url = await broker.start()
         assert url == "mqtt://127.0.0.1:%d" % broker.port and "secret" not in repr(broker.own_url)
         port = broker.port
-        hub, messages = link(broker.own_url, "hub", "streamline/1/f/n/+/tx", "free")
+        hub, messages = link(broker.own_url, "hub", "streamline/1/f/n/+/tx", "streamline/1/f/n/+/ask", "free")
         alpha, to_alpha = link(BrokerUrl.parse("mqtt://alpha:secret-a@127.0.0.1:%d" % port), "alpha")
         beta, _ = link(BrokerUrl.parse("mqtt://beta:secret:b@127.0.0.1:%d" % port), "beta", "streamline/1/f/n/beta/rx")
         stranger, _ = link(BrokerUrl.parse("mqtt://alpha:wrong@127.0.0.1:%d" % port), "x")
@@ -83,6 +83,7 @@ def test_passwords_and_confinement(tmp_path: Path) -> None:
         assert not stranger.connected and not nobody.connected and not spy.connected
         assert "refused to subscribe" in spy.last_error
         alpha.publish("streamline/1/f/n/beta/tx", b"forged")
+        alpha.publish("streamline/1/f/n/alpha/ask", b"forged too")
         alpha.publish("streamline/1/f/n/alpha/tx", b"own")
         alpha.publish("free", b"device")
         await until(lambda: len(messages) == 2)

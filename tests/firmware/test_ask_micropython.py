@@ -96,7 +96,6 @@ def test_a_flood_of_questions_during_a_sync(mosquitto: Mosquitto, tmp_path: Path
     board, store = Board(tmp_path, mosquitto.port), tmp_path / "cloud.db"
     board.run("--lines", "logs", lines=b"%s\n" % LINE * RECORDS)
     said: list[bytes] = []
-    ended = threading.Event()
 
     async def flood() -> None:
         url = BrokerUrl.parse("mqtt://127.0.0.1:%d" % mosquitto.port)
@@ -105,26 +104,25 @@ def test_a_flood_of_questions_during_a_sync(mosquitto: Mosquitto, tmp_path: Path
         link.start()
         while not link.connected:
             await asyncio.sleep(0.02)
-        n = 0
-        while n < FLOOD or not ended.is_set():
+        for n in range(FLOOD):
             payload = b'{"id": "f%d", "op": "%s"}' % (n, ask.OPS[n % len(ask.OPS)].encode())
             link.publish("streamline/1/default/n/board/ask", payload if n % 9 else b"\xff" * (n % 1500))
-            n += 1
             if n % 10 == 0:
                 await asyncio.sleep(0.01)
         await link.stop()
 
+    process = board.start("--lines", "logs")
+    running.append(process)
     thread = threading.Thread(target=lambda: asyncio.run(flood()))
-    running.append(serve(mosquitto.port, store))
     thread.start()
-    try:
-        after = board.run("--lines", "logs", "--until-drained")
-    finally:
-        ended.set()
-        thread.join()
-    (row,) = after["streams"]
-    assert row["delivered"] == RECORDS and row["pending"] == 0 and stored(store) == [LINE] * RECORDS
-    assert said and max(map(len, said)) <= ask.PIECE_BYTES_MAX
+    running.append(serve(mosquitto.port, store))
+    until(lambda: board.status().get("streams") and board.status()["streams"][0]["delivered"] == RECORDS)
+    thread.join()
+    assert process.stdin is not None and process.poll() is None
+    process.stdin.close()
+    assert process.wait(10) == 0 and stored(store) == [LINE] * RECORDS
     heads = [json.loads(piece.split(b"\n")[0]) for piece in said]
-    print("%d pieces said; %d errors; heap in use after a collection, at most: %d"
-          % (len(said), len([head for head in heads if "error" in head]), after["heap_live_peak_bytes"]))  # fmt: skip
+    assert len(said) > 10 and max(map(len, said)) <= ask.PIECE_BYTES_MAX
+    assert len([head for head in heads if "error" in head]) < len(heads) // 2  # there may be no memory for one or the other
+    after = board.status()
+    print("%d pieces said; heap in use after a collection, at most: %d" % (len(said), after["heap_live_peak_bytes"]))

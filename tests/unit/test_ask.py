@@ -86,13 +86,18 @@ def test_an_unknown_operation_is_answered_with_those_that_there_are():
 
 def test_whatever_fails_is_answered_and_the_next_question_too():
     def fail():
-        raise MemoryError("no\nroom " + "x" * 9000)
+        raise OSError("no\nroom " + "x" * 9000)
+
+    def exhaust():
+        raise MemoryError("")
 
     edge = edge_of()
-    answers = Answers(edge.node, {"status": fail})
+    answers = Answers(edge.node, {"status": fail, "ledger": exhaust})
     answers.receive(request("status"))
     text, head = joined(pieces(answers, edge.clock))
-    assert head["error"] == "other" and text.startswith("MemoryError: no\nroom") and len(text) < ask.PIECE_BYTES_MAX
+    assert head["error"] == "other" and text.startswith("OSError: no\nroom") and len(text) < ask.PIECE_BYTES_MAX
+    answers.receive(request("ledger"))
+    assert joined(pieces(answers, edge.clock))[0] == "no memory for this answer now; ask again"
     answers.receive(request("topics"))
     assert "topics" in joined(pieces(answers, edge.clock))[0]
 
