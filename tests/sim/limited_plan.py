@@ -38,7 +38,7 @@ def _config(random, i):
     given["sync"]["backlog_percent"] = pick(random, (1, 50, 99))
     given["sync"]["interval_secs"] = pick(random, (0, 0, 2))
     given["resources"]["max_storage"] = pick(random, (0, 12 * segment_bytes, 24 * segment_bytes))
-    given["resources"]["eviction_policy"] = pick(random, ("oldest", "priority", "lru", "reject"))
+    given["resources"]["eviction_policy"] = pick(random, ("oldest", "priority", "lru", "reject", "compact"))
     if random.below(2):
         given["sync"]["condition"] = PARKED
     return given

@@ -131,15 +131,11 @@ def test_what_is_not_built_is_refused_by_name():
     bad = problems(
         {
             "node_id": "n",
-            "resources": {
-                "eviction_policy": "compact",
-            },
             "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
         }
     )
     assert sorted(bad) == sorted(
         [
-            "resources.eviction_policy",
             "mesh.enabled",
         ]
     )
