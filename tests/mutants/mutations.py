@@ -198,7 +198,6 @@ MUTATIONS = (
     Mutation("what a reader holds is given back", "local_consumers.py", "log.kept_from = min(here) if here else -1", "pass", SILENT),
     Mutation("what is held fills the disk", "eviction.py", "return self.held or self._limits", "return self._limits", BOUNDED),
     Mutation("compaction drops the newest", "compaction.py", "self.last.get(key, -1) > offset", "self.last.get(key, -1) >= offset", SILENT),
-    Mutation("compaction drops what has no key", "compaction.py", "return key is not None and", "return", SILENT),
     Mutation("an unfinished segment counts", "recovery.py", "if base in bases:\n            log", "if False:\n            log", SILENT),
     Mutation("who reads on does not notice an exchange", "log_reader.py", "or self._exchanges != log.exchanges", "", SILENT),
     Mutation("local topics fill the queue", "intake.py", 'and node.topics[topic].direction != "local"', "", BOUNDED),
