@@ -125,7 +125,8 @@ def _read_topics(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "
                 merge = (values["merge"] or config.merge) if strategy == CUSTOM_MERGE else None
                 topics[name] = TopicConfig(
                     name, values["kind"], direction, values["partitions"], values["priority"], strategy, merge, values["feed_filter"],
-                    values["unchanged_max_age"], values["retention"], values["urgent"], values["queue_full"] or _queue_full(config, values["kind"]),
+                    values["unchanged_max_age"], values["retention"], values["urgent"],
+                    values["queue_full"] or _queue_full(config, values["kind"]),
                 )  # fmt: skip
     return topics
 

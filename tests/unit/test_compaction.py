@@ -218,3 +218,23 @@ def test_any_history_keeps_the_newest_of_each_key_and_all_without_one():
             elif place[1] not in evicted:
                 assert key is not None and place[1] < newest[key], (seed, place, key)
     assert saved > 100000, saved
+
+
+def test_who_is_in_the_middle_of_a_segment_that_is_written_anew_reads_on_after_what_it_has_read():
+    world = World()
+    edge = edge_of(world)
+    write(edge, 0, 300)
+    log = edge.node.log("t")
+    readers = []
+    for base in log.bases[:-1]:
+        if base not in log.compacted:
+            reader = log.reader(base)
+            piece = reader.read(bytearray(1024), 1)
+            readers.append((base, reader, piece.next))
+    write(edge, 300, 400)
+    moved = [row for row in readers if row[0] in log.compacted]
+    assert moved
+    for _, reader, next_ in moved:
+        piece = reader.read(bytearray(1024), 1)
+        assert piece.cause is None and piece.first == next_ and reader.offset > next_
+    assert not log.state.gaps.rows
