@@ -372,7 +372,8 @@ def control_seeds() -> list[bytes]:
     ]
     for op in ("get", "delete", "keys", "conflicts", "explain"):
         messages.append(control_wire.pack({"op": op, "id": 10, "topic": "k"}, b"ke"))
-    every = b"".join(control_wire.pack({"op": op, "id": i}) for i, op in enumerate(("status", "ledger", "health", "topics", "resources", "queue", "consumers", "?")))
+    asked = ("status", "ledger", "health", "topics", "resources", "queue", "consumers", "?")
+    every = b"".join(control_wire.pack({"op": op, "id": i}) for i, op in enumerate(asked))
     return [*messages, every]
 
 
