@@ -189,7 +189,7 @@ MUTATIONS = (
         "rank = (not owed, self._worth",
         SILENT,
     ),
-    Mutation("`reject` evicts what is owed", "eviction.py", "if owed and self._limits.eviction_policy == REJECT:", "if False:", SILENT),
+    Mutation("`reject` evicts what is owed", "eviction.py", "(not owed_too or self._limits.eviction_policy == REJECT)", "not owed_too", SILENT),
     Mutation("the cap on storage is forgotten", "eviction.py", "if self._limits.max_storage:", "if False:", BOUNDED),
     Mutation("the cap on storage is looked at once a turn", "log.py", "self.limits.budget.left -= size", "pass", BOUNDED),
     Mutation("a topic's own priority hides what the limits say", "eviction.py", "(self._limits.topic_priorities or {})", "{}", SILENT),
