@@ -41,18 +41,21 @@ class Evictor:
     def room(self, size: int) -> bool:
         """Whether the limits let so many bytes more be stored."""
         if self.budget.left <= size or not self._kept:
-            return self.take_stock() and self.budget.left > size
+            return self.take_stock(size) and self.budget.left >= size
         return True
 
-    def take_stock(self) -> bool:
-        """Look at what is stored, and give back what the limit demands. Returns whether it is kept."""
+    def take_stock(self, wanted: int = 0) -> bool:
+        """Look at what is stored, and give back what the limit demands; for `wanted` bytes more, only what nobody is owed goes. Returns
+        whether the limit is kept."""
         node, stored = self._node, 0
         for log in node.every_log():
             stored += log.total_bytes
         limit = self._storage_limit(stored)
         self.held = False
-        while stored > limit:
-            freed = self._evict()
+        if wanted > limit:
+            wanted = 0  # nothing would be enough
+        while stored + wanted > limit:
+            freed = self._evict(stored > limit)
             if not freed:
                 break
             self.evicted_bytes += freed
@@ -72,7 +75,7 @@ class Evictor:
             room = min(room, self._limits.max_storage)
         return room - min(room // 8, RESERVE_SEGMENTS * self._node.config.log.segment_bytes)
 
-    def _evict(self) -> int:
+    def _evict(self, owed_too: bool) -> int:
         """Give back one segment. Returns its bytes; 0: nothing can go."""
         best = None
         for partition in self._node.partitions():
@@ -81,7 +84,7 @@ class Evictor:
                     continue
                 end = log.bases[1] if len(log.bases) > 1 else log.written
                 owed = not partition.local and end > log.state.acked
-                if owed and self._limits.eviction_policy == REJECT:
+                if owed and (not owed_too or self._limits.eviction_policy == REJECT):
                     continue
                 if 0 <= log.kept_from < end <= log.durable and not log.keyed:
                     self.held = True

@@ -50,7 +50,7 @@ class Intake:
         """Whether the limits have room for `n` records (together of at least `size` bytes). Raises QueueFull, StorageFull."""
         node, evictor, budget = self._node, self._node.evictor, self._budget
         if budget.left <= (size if evictor.rejects else 0):
-            kept = evictor.take_stock()
+            kept = evictor.take_stock(size if evictor.rejects else 0)
             if evictor.rejects and (not kept or budget.left < size):
                 stored = evictor.stored_bytes
                 whom = "a reader of this node (see consumers)" if evictor.held else "the cloud"
