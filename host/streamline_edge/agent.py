@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from streamline_core.batch import HEADER_BYTES
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.node import Node
+from streamline_core.resources import CONNECTIONS
 from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
+from . import config_reload
 from .health import Health
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import Limited
@@ -33,6 +35,8 @@ from .waiters import RecordLost, Waiters
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
     from streamline_core.log import Log
+
+    from .config_reload import Reload
 
 __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError", "UsageError"]
 
@@ -84,6 +88,7 @@ class Agent(Readers, KeyedTopics, Limited):
         self.health = Health(loop.time())
         self._running = True
         if self.uplink is not None:
+            self.node.resources.allocate(CONNECTIONS, 1)
             self.uplink.start()
         await self._recovered()
         self._watch_health()
@@ -315,6 +320,19 @@ class Agent(Readers, KeyedTopics, Limited):
     def resume(self) -> None:
         self.node.resume()
         self.poke()
+
+    async def reconfigure(self, new: EdgeConfig) -> Reload:
+        """Take over what of `new` can change while the agent runs. Returns what that was, and what needs a restart. Raises UsageError where
+        a limit is less than the node needs: nothing has changed then."""
+        self._lay_limits(new)
+        found = config_reload.compare(self.config, new)
+        if found.live:
+            config_reload.apply(self.config, new)
+            self.node.reconfigured()
+            if self.uplink is not None:
+                await self.uplink.reconfigured()
+            self.poke()
+        return found
 
     def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
         """For the doors (control socket, ingest), which hand records to `node` themselves:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
-from . import config_commands, keyed_commands, limit_commands, mesh_commands, record_commands, state_commands
+from . import config_commands, keyed_commands, limit_commands, mesh_commands, record_commands, state_commands, top
 from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands
 
 INTERRUPTED = 130
-GROUPS = (record_commands, keyed_commands, state_commands, limit_commands, mesh_commands, config_commands)
+GROUPS = (record_commands, keyed_commands, state_commands, limit_commands, top, mesh_commands, config_commands)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

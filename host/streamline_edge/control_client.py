@@ -75,8 +75,18 @@ class ControlClient:
         try:
             self.socket.sendall(control_wire.pack({**header, "id": self._id}, body))
         except OSError as e:
+            self._last_words()
             raise NoAgent(f"the agent went away ({e.strerror or e})") from None
         return self._id
+
+    def _last_words(self) -> None:
+        """An agent that takes no more connections says so before it closes this one. Raises: AgentError."""
+        try:
+            said, _ = self.receive()
+        except NoAgent:
+            return
+        if "error" in said:
+            raise AgentError(str(said["error"]), str(said.get("kind")))
 
     def receive(self) -> tuple[Header, bytes]:
         """The next message, whatever request it answers. Raises: NoAgent."""

@@ -34,15 +34,16 @@ class Limited:
 
     def _read_limits(self) -> None:
         """Before the node is made. Raises: UsageError."""
-        resources = self.config.resources
-        self._configured = {kind: getattr(resources, key) for kind, key in KEYS.items()}
-        self._configured[POLICY] = resources.eviction_policy
-        self._set(operator_limits.read(self.config.data_dir))
+        self._configured = _limits_of(self.config)
+        _set(self.config, operator_limits.read(self.config.data_dir))
 
-    def _set(self, limits: dict[str, Any]) -> None:
-        resources = self.config.resources
-        for kind, value in limits.items():
-            setattr(resources, KEYS.get(kind, kind), value)
+    def _lay_limits(self, new: EdgeConfig) -> None:
+        """What an operator has set comes before what a new configuration says. Raises: UsageError where a limit cannot be kept."""
+        configured = _limits_of(new)
+        _set(new, operator_limits.read(self.config.data_dir))
+        for kind in KEYS:
+            self.node.resources.check(kind, _limits_of(new)[kind])
+        self._configured = configured
 
     def _files_max(self) -> int | None:
         """How many files the storage may hold open for writing, and as many for reading."""
@@ -77,7 +78,7 @@ class Limited:
         try:
             operator_limits.write(self.config.data_dir, wanted)
         except OSError:
-            self._set(before)
+            _set(self.config, before)
             self.node.resources.changed()
             raise
         self.config.resources.eviction_policy = values[POLICY]
@@ -96,3 +97,14 @@ class Limited:
             await asyncio.sleep(MEMORY_LOOK_SECS)
             waited += MEMORY_LOOK_SECS
         resources.allocate(MEMORY, size)
+
+
+def _limits_of(config: EdgeConfig) -> dict[str, Any]:
+    """{kind: limit, "eviction_policy": policy}"""
+    limits = {kind: getattr(config.resources, key) for kind, key in KEYS.items()}
+    return {**limits, POLICY: config.resources.eviction_policy}
+
+
+def _set(config: EdgeConfig, limits: dict[str, Any]) -> None:
+    for kind, value in limits.items():
+        setattr(config.resources, KEYS.get(kind, kind), value)

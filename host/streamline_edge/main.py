@@ -1,7 +1,8 @@
 """`streamline --edge`, also `python -m streamline_edge`: one agent in the foreground.
 
-Rule: SIGTERM and SIGINT end it cleanly, all that was accepted made durable first; what is wrong with the configuration
-is told on standard error and ends it with code 2, before anything is opened. Logs go to standard error.
+Rule: SIGTERM and SIGINT end it cleanly, all that was accepted made durable first; SIGHUP reloads the configuration.
+What is wrong with it at the start is told on standard error and ends it with code 2, before anything is opened. Logs go to standard
+error.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from streamline_core.errors import StreamlineError, UsageError
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
+
+    from .agent import Agent
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -34,9 +37,13 @@ def main(argv: Sequence[str] | None = None, edge: bool = False) -> int:
     from . import config_file
     from .config_reading import ConfigFileError
 
+    def configuration() -> EdgeConfig:
+        return config_file.find(arguments.config, arguments.data_dir).config
+
+    # Until there is something that can be reloaded. And a closed terminal is no reason to stop.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        config = config_file.find(arguments.config, arguments.data_dir).config
-        asyncio.run(serve(config))
+        asyncio.run(serve(configuration))
     except UsageError as e:
         print(e if isinstance(e, ConfigFileError) else f"streamline: {e}", file=sys.stderr)
         return 2
@@ -55,14 +62,15 @@ def _parser(edge: bool) -> argparse.ArgumentParser:
     return parser
 
 
-async def serve(config: EdgeConfig) -> None:
-    """Run an agent with its doors until SIGTERM or SIGINT."""
+async def serve(configuration: Callable[[], EdgeConfig]) -> None:
+    """Run an agent with its doors until SIGTERM or SIGINT. configuration: reads it, now and at each SIGHUP."""
     from .service import Service
 
-    stop = asyncio.Event()
+    service = Service(configuration())
+    stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hangup)):
+        loop.add_signal_handler(number, event.set)
     broken: list[BaseException] = []
 
     def crash(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -75,14 +83,33 @@ async def serve(config: EdgeConfig) -> None:
             stop.set()
 
     loop.set_exception_handler(crash)
-    # A closed terminal is no reason to stop, and there is nothing to reload yet.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    service = Service(config)
     await service.start()
+    reloading = loop.create_task(_reload_at(hangup, configuration, service.agent))
+    reloading.add_done_callback(lambda task: None if task.cancelled() else task.result())  # an error in it ends the agent, too
     try:
         await stop.wait()
         log.info("stopping")
     finally:
+        reloading.cancel()
         await service.stop()
     if broken:
         raise StreamlineError(f"ended by an error of its own: {broken[0]!r}")
+
+
+async def _reload_at(hangup: asyncio.Event, configuration: Callable[[], EdgeConfig], agent: Agent) -> None:
+    """Each time it is set, take over what has changed in the configuration; one with problems changes nothing."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            found = await agent.reconfigure(configuration())
+        except UsageError as e:
+            for line in str(e).splitlines():
+                log.error("configuration not reloaded: %s", line)
+            continue
+        for change in found.live:
+            log.info("configuration reloaded: %s", change)
+        for change in found.restart:
+            log.warning("configuration: %s needs a restart", change)
+        if not found.live and not found.restart:
+            log.info("configuration reloaded: nothing has changed")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streamline_core.errors import UsageError
+
 from .agent import Agent
 from .control_server import ControlServer
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from streamline_host.embedded_broker import EmbeddedBroker
 
     from .ingest import Ingest
+
+
+CONNECTIONS_KEPT = 2  # of max_connections, for the control socket
+CONNECTIONS_NEEDED = 2  # of the embedded broker: ingest, and somebody who has something to say
 
 
 class Service:
@@ -50,14 +56,28 @@ class Service:
             from streamline_host.embedded_broker import EmbeddedBroker
 
             host, port = host_and_port(config.broker_listen)
-            self.broker = EmbeddedBroker(host, port, config.broker_password_file)
+            connections_max = self._broker_share()
+            self.broker = EmbeddedBroker(host, port, config.broker_password_file, connections_max)
             await self.broker.start()
+            self.agent.node.resources.elsewhere = lambda: self.broker.connections if self.broker is not None else 0
             url = self.broker.own_url
         else:
             url = BrokerUrl.parse(config.broker, password_file=config.broker_password_file)
         if config.ingest:
             self.ingest = Ingest(self.agent, url)
             self.ingest.start()
+
+    def _broker_share(self) -> int | None:
+        """How many clients the embedded broker may have: what is left by the way out and by those who ask or steer, ingest included.
+        Raises: UsageError where that is none."""
+        most = self.config.resources.max_connections
+        if most is None:
+            return None
+        share = most - CONNECTIONS_KEPT - (1 if self.config.cloud_endpoint is not None else 0)
+        if share < CONNECTIONS_NEEDED:
+            least = most - share + CONNECTIONS_NEEDED
+            raise UsageError(f"resources.max_connections: {most} leaves none to the embedded broker; use at least {least}")
+        return share
 
     async def stop(self) -> None:
         if self.ingest is not None:

@@ -48,7 +48,7 @@ def health(data: dict[str, Any]) -> None:
 
 
 def sync(data: dict[str, Any]) -> None:
-    age = f", the oldest {_ago(data['oldest_ms'])}" if data["oldest_ms"] is not None else ""
+    age = f", the oldest {ago(data['oldest_ms'])}" if data["oldest_ms"] is not None else ""
     print(f"{data['state']}, {data['pending']:,} records pending{age}")
     link = data.get("link")
     if link is not None and not link["connected"]:
@@ -61,30 +61,30 @@ def resources(data: dict[str, Any]) -> None:
     """Each kind with what is used of its limit; those that an operator has set are marked."""
     rows = []
     for kind, row in data["resources"].items():
-        limit, shown = row["limit"], _percent if kind == "cpu" else _size if kind in ("memory", "storage") else _cell
-        used = f"{row['used'] * 100 // limit} %" if limit else ""
+        limit = row["limit"]
+        share = f"{row['used'] * 100 // limit} %" if limit else ""
         no_limit = "the disk" if limit == 0 else "none"
         mark = "over" if row["over"] else "set" if kind in data.get("set", ()) else ""
-        rows.append([kind, shown(row["used"]), shown(limit) if limit else no_limit, used, mark])
+        rows.append([kind, used(kind, row["used"]), used(kind, limit) if limit else no_limit, share, mark])
     show(["resource", "used", "limit", "of it", ""], rows)
-    print(f"\nwhere storage is full: {data['eviction_policy']}; given back since the start: {_size(data['evicted_bytes'])}; ", end="")
-    print(f"free on the disk: {_size(data['free_bytes'])}")
+    print(f"\nwhere storage is full: {data['eviction_policy']}; given back since the start: {size(data['evicted_bytes'])}; ", end="")
+    print(f"free on the disk: {size(data['free_bytes'])}")
     if data["waits_for_cpu"]:
         print("sync waits for the processor (max_cpu_percent)")
 
 
 def queue(data: dict[str, Any]) -> None:
     bounds = [f"{data['max_queue_size']:,} records" if data["max_queue_size"] else ""]
-    bounds.append(_size(data["max_queue_bytes"]) if data["max_queue_bytes"] else "")
+    bounds.append(size(data["max_queue_bytes"]) if data["max_queue_bytes"] else "")
     allowed = " and ".join(filter(None, bounds))
-    age = f", the oldest {_ago(data['oldest_ms'])}" if data["oldest_ms"] is not None else ""
-    print(f"{data['depth']:,} records wait for the cloud, {_size(data['bytes'])}{age}" + (f"; {allowed} may" if allowed else ""))
+    age = f", the oldest {ago(data['oldest_ms'])}" if data["oldest_ms"] is not None else ""
+    print(f"{data['depth']:,} records wait for the cloud, {size(data['bytes'])}{age}" + (f"; {allowed} may" if allowed else ""))
     columns = ["topic", "partition", "records", "bytes", "oldest", "priority", "urgent", "queue_full"]
     rows = []
     for row in data["rows"]:
-        oldest = _ago(row["oldest_ms"]) if row["oldest_ms"] is not None else ""
+        oldest = ago(row["oldest_ms"]) if row["oldest_ms"] is not None else ""
         given = [_cell(row[name]) for name in ("topic", "partition", "records")]
-        rows.append([*given, _size(row["bytes"]), oldest, *[_cell(row[name]) for name in columns[5:]]])
+        rows.append([*given, size(row["bytes"]), oldest, *[_cell(row[name]) for name in columns[5:]]])
     if rows:
         show(columns, rows)
 
@@ -97,31 +97,32 @@ def consumers(rows: list[dict[str, Any]]) -> None:
 def plan(data: dict[str, Any]) -> None:
     cost = data["cost_percent"]
     measured = f"{cost} bytes of the link for 100 stored ones, as measured" if cost is not None else "not measured yet: counted as stored"
-    print(f"of {_size(data['budget_bytes'])}, {_size(data['link_bytes'])} would be used ({measured})")
+    print(f"of {size(data['budget_bytes'])}, {size(data['link_bytes'])} would be used ({measured})")
     if not data["allowed"]:
         print(f"nothing but what is urgent leaves now: {data['why'] or 'sync is paused'}")
     columns = ["topic", "partition", "priority", "leaves", "", "waits", ""]
     rows = []
     for row in data["rows"]:
-        leaves = [_cell(row["leaves_records"]), _size(row["leaves_bytes"])]
-        waits = [_cell(row["waits_records"]), _size(row["waits_bytes"])]
+        leaves = [_cell(row["leaves_records"]), size(row["leaves_bytes"])]
+        waits = [_cell(row["waits_records"]), size(row["waits_bytes"])]
         rows.append([*[_cell(row[name]) for name in columns[:3]], *leaves, *waits])
     show(columns, rows)
 
 
-def _size(size: int) -> str:
-    """In the units that a configuration takes."""
+def used(kind: str, amount: int) -> str:
+    """So much of a kind of resource."""
+    return f"{amount} %" if kind == "cpu" else size(amount) if kind in ("memory", "storage") else _cell(amount)
+
+
+def size(n: int) -> str:
+    """Bytes, in the units that a configuration takes."""
     for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"
+        if n >= factor:
+            return f"{n / factor:.1f} {unit}"
+    return f"{n} B"
 
 
-def _percent(share: int) -> str:
-    return f"{share} %"
-
-
-def _ago(time_ms: int) -> str:
+def ago(time_ms: int) -> str:
     secs = max(0, int(time.time() - time_ms / 1000))
     for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
         if secs >= 2 * factor:

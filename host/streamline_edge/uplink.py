@@ -37,6 +37,7 @@ class Uplink:
         own = f"{prefix}/n/{config.node_id}"
         self._tx, self._rx, self._status = f"{own}/tx", f"{own}/rx", f"{own}/status"
         self._hub_status = f"{prefix}/hub/status"
+        self._config = config
         self._node = node
         self._on_input = on_input
         self._connection = int.from_bytes(os.urandom(4), "big")
@@ -62,14 +63,28 @@ class Uplink:
             will=(self._status, self._presence(False), 1, True),
             retry_secs=(config.sync.retry.initial_ms / 1000, config.sync.retry.max_ms / 1000),
         )
-
-        condition = config.sync.condition
-        self._condition = Condition(condition, self._looked) if condition is not None else None
+        self._condition: Condition | None = None
+        self._condition_text: str | None = None
 
     def start(self) -> None:
         self.link.start()
+        self._watch_condition()
+
+    def _watch_condition(self) -> None:
+        text = self._condition_text = self._config.sync.condition
+        self._condition = Condition(text, self._looked) if text is not None else None
         if self._condition is not None:
             self._condition.start()
+
+    async def reconfigured(self) -> None:
+        """Values of `sync` in the configuration have changed."""
+        retry = self._config.sync.retry
+        self.link.retry_secs = (retry.initial_ms / 1000, retry.max_ms / 1000)
+        if self._config.sync.condition != self._condition_text:
+            if self._condition is not None:
+                await self._condition.stop()
+            self._looked(False)  # what held was another condition
+            self._watch_condition()
 
     def _looked(self, holds: bool) -> None:
         if self._node.gate is not None:

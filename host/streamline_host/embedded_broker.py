@@ -27,12 +27,17 @@ STOP_SECS_MAX = 5.0
 
 class EmbeddedBroker:
     """
-    host, port: where to listen; port 0 takes a free one. password_file: lines `user:password`; `#` begins a comment.
+    host, port: where to listen; port 0 takes a free one. password_file: lines `user:password`; `#` begins a comment. connections_max:
+    beyond it, clients wait until another one leaves.
     Raises UsageError for a bind beyond loopback without a password file, or a password file that is of no use.
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, password_file: "str | os.PathLike[str] | None" = None
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        password_file: "str | os.PathLike[str] | None" = None,
+        connections_max: "int | None" = None,
     ) -> None:
         if password_file is None and not _is_loopback(host):
             raise UsageError(
@@ -42,6 +47,7 @@ class EmbeddedBroker:
         self.host = host
         self.port = port
         self._accounts = None if password_file is None else read_accounts(password_file)
+        self._connections_max = connections_max
         self._own_password = secrets.token_urlsafe(24)
         self._broker: Any = None
 
@@ -62,7 +68,7 @@ class EmbeddedBroker:
         accounts = None if self._accounts is None else {**self._accounts, OWN_USER: self._own_password}
         bind = "%s:%d" % ("[%s]" % self.host if ":" in self.host else self.host, self.port)
         config = {
-            "listeners": {"default": {"type": "tcp", "bind": bind}},
+            "listeners": {"default": {"type": "tcp", "bind": bind, "max_connections": self._connections_max or 0}},
             "plugins": {
                 "streamline_host.embedded_broker_auth.AccountsPlugin": {"accounts": accounts},
                 "streamline_host.embedded_broker_auth.ConfinePlugin": {"own_user": OWN_USER},
@@ -81,6 +87,11 @@ class EmbeddedBroker:
             raise UsageError("the embedded broker cannot listen on %s: %s" % (bind, cause))
         self.port = self._broker._servers["default"].instance.sockets[0].getsockname()[1]
         return str(self._client_url(None))
+
+    @property
+    def connections(self) -> int:
+        """Clients that are connected now, the owner included."""
+        return int(self._broker._servers["default"].conn_count) if self._broker is not None else 0
 
     @property
     def own_url(self) -> BrokerUrl:

@@ -82,7 +82,7 @@ class MqttLink:
         self.messages_out = 0
         self._manual_ack = manual_ack
         self._clean_session = clean_session
-        self._retry_secs = retry_secs
+        self.retry_secs = retry_secs
         self._tls = url.ssl_context()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -172,7 +172,7 @@ class MqttLink:
             self.last_error = reason
             if up_at is not None and time.monotonic() - up_at >= STABLE_SECS:
                 tries = 0
-            wait_secs = random.uniform(0, min(self._retry_secs[1], self._retry_secs[0] * 2 ** min(tries, 16)))
+            wait_secs = random.uniform(0, min(self.retry_secs[1], self.retry_secs[0] * 2 ** min(tries, 16)))
             tries += 1
             log.info("%s: %s; next try in %.1f s", self.url, reason, wait_secs)
             if up_at is not None:

@@ -30,6 +30,11 @@ class Backoff:
         self._bound_ms = initial_ms
         self._up_ms = -1
 
+    def change(self, initial_ms: int, max_ms: int) -> None:
+        """Other bounds, from the next wait on."""
+        self._initial_ms, self._max_ms = initial_ms, max_ms
+        self._bound_ms = min(max(self._bound_ms, initial_ms), max_ms)
+
     def wait_ms(self) -> int:
         """How long to wait before the next try."""
         bound_ms = self._bound_ms

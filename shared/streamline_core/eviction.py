@@ -6,7 +6,6 @@ What is not durable never goes. Knows nothing of sessions, or of how a log gives
 
 from .batch import HEADER_BYTES, parse_header
 from .gaps import EVICTED
-from .segments import segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ class Evictor:
         self.budget = budget
         self.stored_bytes = 0
         self.evicted_bytes = 0
+        self.reserve_bytes = 0  # kept free below the limit
         self._node = node
         self._limits = node.config.resources
         self.held = False  # whether something that could go is kept for a reader of this node
@@ -73,7 +73,8 @@ class Evictor:
         room = stored + self._node.storage.free_bytes()
         if self._limits.max_storage:
             room = min(room, self._limits.max_storage)
-        return room - min(room // 8, RESERVE_SEGMENTS * self._node.config.log.segment_bytes)
+        self.reserve_bytes = min(room // 8, RESERVE_SEGMENTS * self._node.config.log.segment_bytes)
+        return room - self.reserve_bytes
 
     def _evict(self, owed_too: bool) -> int:
         """Give back one segment. Returns its bytes; 0: nothing can go."""
@@ -106,7 +107,7 @@ class Evictor:
         if known is None or known[0] != log.first:
             head = bytearray(HEADER_BYTES)
             try:
-                n = log.storage.read_into(segment_name(log.folder, log.bases[0]), 0, head)
+                n = log.storage.read_into(log.name_of(log.bases[0]), 0, head)
             except OSError:
                 return 0
             header = parse_header(memoryview(head)[:n])

@@ -88,7 +88,7 @@ class Intake:
         found = self._partitions.get(topic)
         if self._special and topic in self._special:
             log = self._log(topic, partition, key)
-            self._admit(topic, 1, len(value))
+            self._admit(topic, 1, len(value or b""))  # without a value it is a deletion
             return self._node.tables.write(log, topic, value, key, headers, timestamp_ms, producer, sequence)
         if found is not None and partition <= 0 and len(found) == 1:
             log = found[0].current  # the way of most records, without a call: it is a third of the work on a board

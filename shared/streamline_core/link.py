@@ -120,9 +120,14 @@ class Link:
             self._allowed_changed(before)
 
     def _allowed_changed(self, before: bool) -> None:
-        if self.allowed != before and self._up:
+        if self.allowed != before:
+            self._renew(self._gate_why)
+
+    def _renew(self, why: str) -> None:
+        """Another session, soon: this one was opened for what holds no longer."""
+        if self._up:
             if self.session is not None:
-                self._drop(self._gate_why)
+                self._drop(why)
             self._greet_at_ms = self._now()
 
     def cost_percent(self, least_bytes: int) -> "int | None":
@@ -132,6 +137,14 @@ class Link:
             stored += self.session.outlet.stored_bytes
             wire += self.session.outlet.wire_bytes
         return -(-wire * 100 // stored) if stored >= least_bytes else None
+
+    def reconfigured(self) -> None:
+        """Its part of the configuration has changed, which shapes its sessions."""
+        config = self._config
+        self.pacing.bandwidth_limit = config.bandwidth_limit
+        self._backoff.change(config.retry.initial_ms, config.retry.max_ms)
+        self._sync_at_ms = min(self._sync_at_ms, self._now() + config.interval_secs * 1000)
+        self._renew("the configuration has changed")
 
     def up(self) -> None:
         """The carrier works (both directions)."""

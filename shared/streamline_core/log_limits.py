@@ -1,6 +1,7 @@
 """The bounds of one log.
 
-Rule: every buffer and file of a log has one of these, and it does not change while the log is open. Only the budget moves.
+Rule: every buffer and file of a log has one of these, and it does not change while the log is open. Only the budget and the commit
+interval do.
 """
 
 from .batch import BATCH_BYTES_MAX

@@ -51,15 +51,18 @@ def recover(log: Log, entropy: "Entropy") -> None:
     otherwise. Raises OSError where the storage cannot be read: then the log is as it was."""
     state = log.state
     bases = list_segments(log.storage, log.folder)
+    anew = list_segments(log.storage, log.folder, True)
     buf = bytearray(WALK_BUFFER_BYTES)
     for base in bases[-1:]:
         log.storage.read_into(segment_name(log.folder, base), 0, buf)
     log.reset()
+    if anew:
+        bases = _exchanged(log, bases, anew)
     gaps_before, lineage_before = list(state.gaps.rows), list(state.lineage)
     if state.sealed_at >= 0:
         bases = _drop_beyond(log, bases, state.sealed_at)
     log.bases = bases
-    log.sizes = [max(0, log.storage.size(segment_name(log.folder, base))) for base in bases]
+    log.sizes = [max(0, log.storage.size(log.name_of(base))) for base in bases]
     at = 0
     while at + 1 < len(bases) and bases[at + 1] <= state.checkpoint:
         at += 1
@@ -77,7 +80,7 @@ def recover(log: Log, entropy: "Entropy") -> None:
         state.lineage += [row for row in lineage_before if offset < row[1] < state.checkpoint]
     if bases and bases[-1] == offset:
         # Nothing in it made sense: the next segment would have the same name.
-        log.storage.remove(segment_name(log.folder, bases.pop()))
+        log.storage.remove(log.name_of(bases.pop()))
         log.sizes.pop()
     log.adopt(min(at, max(0, len(bases) - 1)), _end(log, offset))
     log.term = random_u32(entropy)
@@ -103,8 +106,19 @@ def _end(log: Log, walked: int) -> int:
 def _drop_beyond(log: Log, bases: "list[int]", sealed_at: int) -> "list[int]":
     for base in bases:
         if base >= sealed_at:
-            log.storage.remove(segment_name(log.folder, base))
+            log.storage.remove(log.name_of(base))
     return [base for base in bases if base < sealed_at]
+
+
+def _exchanged(log: Log, bases: "list[int]", anew: "list[int]") -> "list[int]":
+    """Segments that were written anew count where what they were made of is gone, and are nothing where it is there: perhaps they were
+    never finished."""
+    for base in anew:
+        if base in bases:
+            log.storage.remove(segment_name(log.folder, base, True))
+        else:
+            log.compacted.add(base)
+    return sorted(bases + [base for base in anew if base in log.compacted])
 
 
 class _Walk:
@@ -125,7 +139,7 @@ class _Walk:
     def _batches(self, i: int, offset: int, headers_only: bool = False) -> "Iterator[tuple[Header, bool]]":
         log = self._log
         end = self._end(i)
-        for header, _, whole in walk(log.storage, segment_name(log.folder, log.bases[i]), offset, self._buf, headers_only):
+        for header, _, whole in walk(log.storage, log.name_of(log.bases[i]), offset, self._buf, headers_only):
             if end >= 0 and header.next > end:
                 return
             yield header, whole

@@ -9,7 +9,7 @@ from .errors import StorageFull, StreamlineError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
     from .eviction import Evictor
     from .node import Node
@@ -44,6 +44,7 @@ class ResourceManager:
     def __init__(self, node: "Node", meter: "Meter | None", evictor: "Evictor") -> None:
         self.evictor = evictor
         self.connections = 0
+        self.elsewhere: "Callable[[], int] | None" = None  # connections that others count
         self.memory_full = False
         self._node = node
         self._limits = node.config.resources
@@ -113,7 +114,7 @@ class ResourceManager:
             STORAGE: self.evictor.stored_bytes,
             CPU: self._cpu_percent,
             FILES: self._files + self._more[FILES],
-            CONNECTIONS: self.connections,
+            CONNECTIONS: self.connections + (self.elsewhere() if self.elsewhere is not None else 0),
         }
 
     def _sample(self, now_ms: int) -> None:

@@ -113,3 +113,23 @@ def test_what_it_refuses_by_name(tmp_path: Path) -> None:
                 await EmbeddedBroker("127.0.0.1", port).start()
 
     asyncio.run(taken())
+
+
+def test_more_clients_than_allowed_wait_until_one_leaves() -> None:
+    async def run() -> None:
+        broker = EmbeddedBroker(connections_max=2)
+        url = BrokerUrl.parse(await broker.start())
+        first, _ = link(url, "first")
+        second, _ = link(url, "second")
+        await until(lambda: first.connected and second.connected)
+        assert broker.connections == 2
+        third, _ = link(url, "third")
+        await asyncio.sleep(0.5)
+        assert not third.connected and first.connected and second.connected
+        await first.stop()
+        await until(lambda: third.connected)
+        for one in (second, third):
+            await one.stop()
+        await broker.stop()
+
+    asyncio.run(run())

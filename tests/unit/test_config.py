@@ -71,6 +71,8 @@ def test_sizes_and_durations():
             assert log(segment_bytes=text).segment_bytes == value, text
     for text, value in (("5s", 5000), ("10ms", 10), (7, 7), ("1m", 60000)):
         assert log(commit_interval_ms=text).commit_interval_ms == value
+    kept = EdgeConfig.from_dict({"node_id": "n", "sync_topics": [{"topic": "t", "retention": "7d"}]}).topics["t"]
+    assert kept.retention_ms == 7 * 86400000
     bad = problems({"node_id": "n", "sync": {"interval_secs": "500ms"}, "log": {"commit_interval_ms": "5 parsecs"}})
     assert sorted(bad) == ["log.commit_interval_ms", "sync.interval_secs"]
     assert "'500ms'" in bad["sync.interval_secs"] and "whole seconds" in bad["sync.interval_secs"]
@@ -129,20 +131,23 @@ def test_what_is_not_built_is_refused_by_name():
     bad = problems(
         {
             "node_id": "n",
-            "resources": {
-                "eviction_policy": "compact",
-            },
             "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
         }
     )
     assert sorted(bad) == sorted(
         [
-            "resources.eviction_policy",
             "mesh.enabled",
         ]
     )
     for text in bad.values():
         assert "does not do that yet" in text
+
+
+def test_of_a_keyed_topic_nothing_is_evicted_where_the_queue_is_full():
+    keyed = {"topic": "k", "kind": "keyed"}
+    found = with_topic(sync={"queue_full": "evict"}, sync_topics=["t", keyed]).topics
+    assert (found["t"].queue_full, found["k"].queue_full) == ("evict", "reject")
+    assert "evict is for logs" in problems({"node_id": "n", "sync_topics": [dict(keyed, queue_full="evict")]})["sync_topics[0].queue_full"]
 
 
 def test_a_topics_strategy_is_its_own_or_that_of_the_node_and_fits_its_kind():

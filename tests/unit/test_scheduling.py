@@ -1,5 +1,7 @@
 """Scheduling: who may use the link, how much of it, and when."""
 
+from harness import raises
+from streamline_core.errors import QueueFull
 from streamline_core.plan import plan
 from world import WALL_MS, World, produce
 
@@ -237,3 +239,45 @@ def test_a_plan_for_more_than_there_is_leaves_nothing():
     foreseen = plan(edge.node, 1 << 40)
     assert foreseen["link_bytes"] < 100000 and [row["waits_records"] for row in foreseen["rows"]] == [0]
     assert plan(edge.node, 0)["rows"][0]["leaves_records"] == 0
+
+
+def test_a_node_takes_up_what_is_changed_of_its_configuration():
+    world = World()
+    topics = [{"topic": "t"}, {"topic": "alarm", "urgent": True}]
+    edge = world.edge("e1", sync_topics=topics, sync={"interval_secs": 3600, "bandwidth_limit": 2000}).connect()
+    sync, node = edge.node.config.sync, edge.node
+    produce(edge, 1)
+    world.run_until(lambda: count(world, "t") == 1)
+    world.run(100)
+    produce(edge, 1, 1)
+    world.run(2000)
+    assert count(world, "t") == 1
+    sync.interval_secs = 0
+    node.reconfigured()
+    world.run(2000)
+    assert count(world, "t") == 2  # it does not wait for the end of the interval that was
+    gather(edge, "t", 5)
+    sync.bandwidth_limit = 0
+    node.reconfigured()
+    world.run(2000)
+    assert count(world, "t") == 202
+    sync.condition = "file:/run/parked"
+    sync.retry.initial_ms = sync.retry.max_ms = 20
+    node.reconfigured()
+    produce(edge, 1, 202)
+    world.run(1000)
+    assert node.gate is not None and count(world, "t") == 202
+    node.topics["t"].urgent = True
+    node.reconfigured()
+    world.run(1000)
+    assert count(world, "t") == 203
+    sync.condition = None
+    node.topics["t"].urgent = False
+    sync.max_queue_size = 3
+    node.config.log.commit_interval_ms = 7
+    node.reconfigured()
+    world.run(1000)
+    assert node.link.allowed and node.log("t").limits.commit_interval_ms == 7
+    edge.disconnect()
+    produce(edge, 3, 203)
+    assert raises(QueueFull, node.produce, "t", b"one more")
