@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import mpy
-from streamline_edge import config_file
 from streamline_edge.control_client import ControlClient, NoAgent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,14 +108,14 @@ def start_cloud(folder: Path, store: Path, broker: str | None = None) -> Child:
     raise RuntimeError(cloud.complaint())
 
 
-def start_agent(name: str, config: Path) -> Child:
+def start_agent(name: str, config: Path, data_dir: Path, environment: dict[str, str] | None = None) -> Child:
     """`streamline --edge` with a configuration, once its control socket answers. Raises RuntimeError where it does not come up."""
-    data_dir = str(config_file.load(config).data_dir)
-    agent = Child(name, [sys.executable, "-m", "streamline_edge", "--config", str(config)], config.with_suffix(".log"))
+    command = [sys.executable, "-m", "streamline_edge", "--config", str(config), "--data-dir", str(data_dir)]
+    agent = Child(name, command, config.with_name(name + ".log"), environment)
     deadline = time.monotonic() + START_SECS
     while time.monotonic() < deadline and agent.running:
         try:
-            ControlClient(data_dir).close()
+            ControlClient(str(data_dir)).close()
             return agent
         except NoAgent:
             time.sleep(0.02)

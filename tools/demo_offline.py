@@ -94,7 +94,7 @@ class Outage:
 
     def run(self) -> list[str]:
         """Returns what is wrong. Raises RuntimeError where something does not start, Interrupted."""
-        self.agent = start_agent(self.node, self.config)
+        self.agent = start_agent(self.node, self.config, self.data_dir)
         self.client = ControlClient(str(self.data_dir))
         self._began = time.monotonic()
         self._until(lambda: self._status()["link"]["connected"], "connect")
