@@ -6,11 +6,9 @@ durable; nothing wedges and nothing needs a hand. What a walk finds missing beco
 
 import struct
 
-from .batch import HEADER_BYTES, batches
-from .gaps import CORRUPT, REFUSED, TORN
+from .gaps import CORRUPT, TORN
 from .lineage import extend, term_at, thin
 from .log import Log
-from .log_reader import LogReader
 from .segments import list_segments, segment_name, walk
 
 WALK_BUFFER_BYTES = 4096
@@ -211,51 +209,3 @@ class _Walk:
         if next_ > durable:
             gaps.add(max(first, durable), next_, TORN)
             self._torn_term = term
-
-
-def fork(log: Log, at: int, successor: Log) -> int:
-    """Append again, to `successor` (an empty log), what `log` holds from offset `at` on, and ask for it to be durable. The caller
-    seals `log` when it is: a power cut before that leaves the fork to be found again, and an unfinished successor is dropped.
-
-    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises
-    StorageFull, OSError: the successor is worth nothing then."""
-    log.cut()
-    seal = -1
-    reader = LogReader(log, at)
-    reader.to_written = True
-    buf = bytearray(log.limits.batch_bytes)
-    while True:
-        piece = reader.read(buf, 1)
-        if piece is None:
-            break
-        if piece.cause:
-            successor.append_gap(piece.next - piece.first, piece.cause)
-            continue
-        for header, batch in batches(memoryview(buf)[: piece.bytes]):
-            if seal < 0:
-                seal = min(at, header.base)
-                _hand_on_producers(log, seal, successor)
-            if header.flags > 255:  # of a later version, which this build cannot write
-                successor.append_gap(header.span, REFUSED)
-            elif log.keyed and not header.control:
-                from .moving import move_versions  # where no topic is keyed, no board pays for it
-
-                move_versions(log, seal, header, batch, successor)
-            else:
-                successor.append_again(header, batch[HEADER_BYTES:])
-    if seal < 0:
-        seal = at
-        _hand_on_producers(log, seal, successor)
-    successor.commit()
-    return seal
-
-
-def _hand_on_producers(log: Log, seal: int, successor: Log) -> None:
-    """What producers stored before the seal stays known as stored, though not where: offsets there mean nothing in the successor."""
-    rows = []
-    for producer, sequence, offset, count in log.producers.to_wire():
-        below = min(count, max(0, seal - offset))
-        if sequence + below > 0:
-            rows.append((producer, sequence + below, 0, 0))
-    successor.producers.load(rows)
-    successor.state.producers.load(rows)
