@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamline_core import VERSION
+from streamline_core import ask
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.resources import CONNECTIONS, FILES, MEMORY, LimitReached
 
@@ -150,7 +150,7 @@ class _Connection:
     # Operations: each returns what to add to the answer, or None if it answers by itself.
 
     async def status(self, header: Header, body: bytes) -> Header:
-        return {"status": {**self.agent.status(), "pid": os.getpid(), "version": VERSION}}
+        return {"status": self.agent.status()}
 
     async def ledger(self, header: Header, body: bytes) -> Header:
         return {"ledger": self.agent.ledger()}
@@ -159,11 +159,7 @@ class _Connection:
         return {"health": self.agent.report_health()}
 
     async def topics(self, header: Header, body: bytes) -> Header:
-        topics = [self.agent.config.topics[name] for name in sorted(self.agent.config.topics)]
-        rows = [{"topic": t.name, "kind": t.kind, "direction": t.direction, "partitions": t.partitions} for t in topics]
-        for row, topic in zip(rows, topics, strict=True):
-            row["strategy"] = topic.strategy if topic.kind == "keyed" else None
-        return {"topics": rows}
+        return {"topics": ask.topics(self.agent.node)}
 
     async def sync(self, header: Header, body: bytes) -> Header:
         actions = {"now": self.agent.sync_now, "pause": self.agent.pause, "resume": self.agent.resume}
