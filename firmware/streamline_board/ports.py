@@ -34,7 +34,7 @@ class BoardClock:
             wall = int(time.time()) * 1000 + self._epoch_ms
         return wall if wall >= _WALL_MS_MIN else None
 
-    def offset_ms(self, wall_ms):
+    def zone_ms(self, wall_ms):
         return 0  # a board knows no time zones
 
 

@@ -27,7 +27,7 @@ from streamline_host.ports import SystemClock, SystemEntropy
 
 from . import config_reload
 from .keyed_topics import KeyedTopics, load_merges
-from .limited import Limited
+from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
 from .plain_values import Headers, plain_bytes, plain_record
 from .posix_storage import PosixStorage
 from .readers import Readers
@@ -253,6 +253,15 @@ class Agent(Readers, KeyedTopics, Limited):
             at += len(part)
             yield stored
 
+    async def _memory_freed(self, full: QueueFull) -> None:
+        """Wait until memory is free again. Raises `full` where that takes too long."""
+        give_up = self._loop.time() + MEMORY_SECS_MAX
+        while self.node.resources.memory_full:
+            if self._loop.time() > give_up:
+                raise full
+            await asyncio.sleep(MEMORY_LOOK_SECS)
+            self.poke()
+
     def _fits(self, full: QueueFull) -> bool:
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
         return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
@@ -284,7 +293,7 @@ class Agent(Readers, KeyedTopics, Limited):
                 raise full
             await self._waiters.backlog()
         elif self.node.resources.memory_full:
-            await self.memory(0)
+            await self._memory_freed(full)
         elif self.node_buffered():
             self.poke()
             await self._waiters.room()

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
-from . import config_commands, keyed_commands, limit_commands, mesh_commands, record_commands, state_commands, top
+from . import config_commands, init_command, keyed_commands, limit_commands, mesh_commands, record_commands, state_commands, top
 from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands, check
 
 INTERRUPTED = 130
-GROUPS = (record_commands, keyed_commands, state_commands, limit_commands, top, mesh_commands, config_commands)
+GROUPS = (record_commands, keyed_commands, state_commands, limit_commands, top, mesh_commands, config_commands, init_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamline_core import ask
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
-from streamline_core.resources import CONNECTIONS, FILES, LimitReached
+from streamline_core.resources import CONNECTIONS, FILES, MEMORY, LimitReached
 
 from . import control_keyed, control_limits, control_wire
 from .control_wire import Header, number, text
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 64
 IN_FLIGHT_MAX = 64  # produce requests of one connection that wait for the disk
 STREAMS_MAX = 16  # consumers of one connection
+COPIES = 3  # of a body: as it was received, cut into values, and as batches
 SMALL_BYTES = 65536  # a body beyond it is read only where there is memory for it
 RECORDS_MAX = 4096  # of one produce request
 
@@ -102,10 +103,19 @@ class _Connection:
             header_bytes, body_bytes = control_wire.lengths(prefix)
             header = control_wire.read_header(await self._reader.readexactly(header_bytes))
             if body_bytes > SMALL_BYTES:
-                await self.agent.memory(body_bytes)
-            body = await self._reader.readexactly(body_bytes) if body_bytes else b""
-            await self._serve(header, body)
+                await self._serve_large(header, body_bytes)
+            else:
+                await self._serve(header, await self._reader.readexactly(body_bytes) if body_bytes else b"")
             await self._writer.drain()
+
+    async def _serve_large(self, header: Header, body_bytes: int) -> None:
+        """A body that is read only where there is memory for it. Raises: QueueFull."""
+        needed = body_bytes * COPIES
+        await self.agent.memory(needed)
+        try:
+            await self._serve(header, await self._reader.readexactly(body_bytes))
+        finally:
+            self.agent.node.resources.release(MEMORY, needed)
 
     async def _serve(self, header: Header, body: bytes) -> None:
         op = OPS.get(str(header.get("op")))

@@ -48,6 +48,7 @@ class Uplink:
         self._connection = int.from_bytes(os.urandom(4), "big")
         self.url = BrokerUrl.parse(
             config.cloud_endpoint,
+            user=config.node_id,
             password_file=config.password_file,
             ca_file=config.ca_file,
             cert_file=config.cert_file,

@@ -19,7 +19,7 @@ class SystemClock:
         now_ms = time.time_ns() // 1_000_000
         return now_ms if now_ms >= WALL_MS_MIN else None
 
-    def offset_ms(self, wall_ms: int) -> int:
+    def zone_ms(self, wall_ms: int) -> int:
         return time.localtime(wall_ms / 1000).tm_gmtoff * 1000
 
 

@@ -125,9 +125,15 @@ def _read_topics(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "
                 merge = (values["merge"] or config.merge) if strategy == CUSTOM_MERGE else None
                 topics[name] = TopicConfig(
                     name, values["kind"], direction, values["partitions"], values["priority"], strategy, merge, values["feed_filter"],
-                    values["unchanged_max_age"], values["retention"], values["urgent"], values["queue_full"] or config.sync.queue_full,
+                    values["unchanged_max_age"], values["retention"], values["urgent"],
+                    values["queue_full"] or _queue_full(config, values["kind"]),
                 )  # fmt: skip
     return topics
+
+
+def _queue_full(config: EdgeConfig, kind: str) -> str:
+    """Of a topic that says nothing itself."""
+    return "reject" if kind != "log" and config.sync.queue_full == "evict" else config.sync.queue_full
 
 
 def _check_topic(config: EdgeConfig, path: "Path", values: "dict[str, Any]", direction: str, check: Check) -> None:
@@ -141,6 +147,8 @@ def _check_topic(config: EdgeConfig, path: "Path", values: "dict[str, Any]", dir
             check.problem(path + ("merge",), "is missing; custom_merge needs a module: python:FILE.py or wasm:FILE.wasm")
     elif values["merge"] is not None:
         check.problem(path + ("merge",), "is for the strategy custom_merge")
+    if values["queue_full"] == "evict" and values["kind"] != "log":
+        check.problem(path + ("queue_full",), "evict is for logs; of a keyed topic nothing is given up: use reject or block")
     if values["retention"] and values["kind"] != "log":
         check.problem(path + ("retention",), "is for logs; a keyed topic keeps what stands of each key")
     if values["feed_filter"]:

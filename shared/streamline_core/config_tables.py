@@ -101,7 +101,6 @@ OPTIONAL_SECTIONS = ("location", "mesh")  # None where they are not given
 LISTS = ("sync_topics", "local_topics", "consumers", "ingest")
 # What is known and not built: (section, key, values that are honoured).
 NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
-    ("resources", "eviction_policy", EVICTION_POLICIES[:4]),
     ("mesh", "enabled", (False,)),
 )
 # The keys of an entry of a list: (key, kind, default, allowed).

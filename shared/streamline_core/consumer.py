@@ -7,7 +7,7 @@ from .batch import HEADER_BYTES, OFFSET_MAX, batches, parse_header, records, und
 from .errors import CorruptRecord
 from .gaps import CORRUPT, TORN
 from .log_reader import LogReader
-from .segments import find_header, segment_name
+from .segments import find_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def offset_at(log: "Log", time_ms: int) -> int:
     low, high = 0, len(bases)
     while low < high:  # the last segment that begins before that time
         middle = (low + high) // 2
-        n = storage.read_into(segment_name(log.folder, bases[middle]), 0, buf)
+        n = storage.read_into(log.name_of(bases[middle]), 0, buf)
         header = parse_header(memoryview(buf)[:n])
         if header is not None and header.hlc >> 16 < time_ms:
             low = middle + 1
@@ -134,7 +134,7 @@ def offset_at(log: "Log", time_ms: int) -> int:
             high = middle
     if low == 0:
         return log.first
-    name, at, offset = segment_name(log.folder, bases[low - 1]), 0, bases[low - 1]
+    name, at, offset = log.name_of(bases[low - 1]), 0, bases[low - 1]
     while True:
         n = storage.read_into(name, at, buf)
         header = parse_header(memoryview(buf)[:n])

@@ -6,7 +6,6 @@ What is not durable never goes. Knows nothing of sessions, or of how a log gives
 
 from .batch import HEADER_BYTES, parse_header
 from .gaps import EVICTED
-from .segments import segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ class Evictor:
         self.budget = budget
         self.stored_bytes = 0
         self.evicted_bytes = 0
+        self.reserve_bytes = 0  # kept free below the limit
         self._node = node
         self._limits = node.config.resources
         self.held = False  # whether something that could go is kept for a reader of this node
@@ -41,18 +41,21 @@ class Evictor:
     def room(self, size: int) -> bool:
         """Whether the limits let so many bytes more be stored."""
         if self.budget.left <= size or not self.kept:
-            return self.take_stock() and self.budget.left > size
+            return self.take_stock(size) and self.budget.left >= size
         return True
 
-    def take_stock(self) -> bool:
-        """Look at what is stored, and give back what the limit demands. Returns whether it is kept."""
+    def take_stock(self, wanted: int = 0) -> bool:
+        """Look at what is stored, and give back what the limit demands; for `wanted` bytes more, only what nobody is owed goes. Returns
+        whether the limit is kept."""
         node, stored = self._node, 0
         for log in node.every_log():
             stored += log.total_bytes
         limit = self._storage_limit(stored)
         self.held = False
-        while stored > limit:
-            freed = self._evict()
+        if wanted > limit:
+            wanted = 0  # nothing would be enough
+        while stored + wanted > limit:
+            freed = self._evict(stored > limit)
             if not freed:
                 break
             self.evicted_bytes += freed
@@ -70,9 +73,10 @@ class Evictor:
         room = stored + self._node.storage.free_bytes()
         if self._limits.max_storage:
             room = min(room, self._limits.max_storage)
-        return room - min(room // 8, RESERVE_SEGMENTS * self._node.config.log.segment_bytes)
+        self.reserve_bytes = min(room // 8, RESERVE_SEGMENTS * self._node.config.log.segment_bytes)
+        return room - self.reserve_bytes
 
-    def _evict(self) -> int:
+    def _evict(self, owed_too: bool) -> int:
         """Give back one segment. Returns its bytes; 0: nothing can go."""
         best = None
         for partition in self._node.partitions():
@@ -81,7 +85,7 @@ class Evictor:
                     continue
                 end = log.bases[1] if len(log.bases) > 1 else log.written
                 owed = not partition.local and end > log.state.acked
-                if owed and self._limits.eviction_policy == REJECT:
+                if owed and (not owed_too or self._limits.eviction_policy == REJECT):
                     continue
                 if 0 <= log.kept_from < end <= log.durable and not log.keyed:
                     self.held = True
@@ -103,7 +107,7 @@ class Evictor:
         if known is None or known[0] != log.first:
             head = bytearray(HEADER_BYTES)
             try:
-                n = log.storage.read_into(segment_name(log.folder, log.bases[0]), 0, head)
+                n = log.storage.read_into(log.name_of(log.bases[0]), 0, head)
             except OSError:
                 return 0
             header = parse_header(memoryview(head)[:n])

@@ -6,7 +6,7 @@ cloud becomes a gap. Knows nothing of limits.
 
 from .batch import HEADER_BYTES, UNTRUSTED, parse_header
 from .gaps import EXPIRED
-from .segments import segment_name, walk
+from .segments import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Expiry:
     def _newest_ms(self, log: "Log") -> int:
         """A time before which all of the oldest segment was written (ms since 1970 UTC); 0 where nobody knows one. Raises OSError."""
         for base in log.bases[1:]:
-            n = log.storage.read_into(segment_name(log.folder, base), 0, self._buf)
+            n = log.storage.read_into(log.name_of(base), 0, self._buf)
             header = parse_header(memoryview(self._buf)[:n])
             if header is not None and not header.flags & UNTRUSTED:
                 return header.hlc >> 16
@@ -65,7 +65,7 @@ class Expiry:
         known = self._newest.get(log.folder)
         if known is None or known[:2] != (base, size):
             newest = 0
-            for header, _, _ in walk(log.storage, segment_name(log.folder, base), base, self._buf, True):
+            for header, _, _ in walk(log.storage, log.name_of(base), base, self._buf, True):
                 newest = 0 if header.flags & UNTRUSTED else header.hlc >> 16
             known = self._newest[log.folder] = base, size, newest
         return known[2]

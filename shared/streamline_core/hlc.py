@@ -37,7 +37,7 @@ class HybridClock:
     def local_ms(self) -> "int | None":
         """As `wall_ms`, in local time."""
         wall = self.wall_ms()
-        return wall + self._clock.offset_ms(wall) if wall is not None else None
+        return wall + self._clock.zone_ms(wall) if wall is not None else None
 
     def now_ms(self) -> int:
         """The time that the next stamp would have, in milliseconds."""

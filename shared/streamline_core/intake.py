@@ -50,13 +50,13 @@ class Intake:
         """Whether the limits have room for `n` records (together of at least `size` bytes). Raises QueueFull, StorageFull."""
         node, evictor, budget = self._node, self._node.evictor, self._budget
         if budget.left <= (size if evictor.rejects else 0):
-            kept = evictor.take_stock()
+            kept = evictor.take_stock(size if evictor.rejects else 0)
             if evictor.rejects and (not kept or budget.left < size):
                 stored = evictor.stored_bytes
                 whom = "a reader of this node (see consumers)" if evictor.held else "the cloud"
                 raise StorageFull("%d bytes are stored and owed to %s, as many as resources.max_storage allows" % (stored, whom))
         if self.checks:
-            if node.resources.memory_full:
+            if node.resources.memory_full and topic in node.tables.topics:  # of logs, only the buffer is in memory, and that is bounded
                 raise QueueFull("resources.max_memory: %d bytes, which are used" % (node.resources.limit("memory") or 0))
             if node.queue.bounded and node.topics[topic].direction != "local":
                 node.queue.admit(topic, n, size)
@@ -88,7 +88,7 @@ class Intake:
         found = self._partitions.get(topic)
         if self._special and topic in self._special:
             log = self._log(topic, partition, key)
-            self._admit(topic, 1, len(value))
+            self._admit(topic, 1, len(value or b""))  # without a value it is a deletion
             return self._node.tables.write(log, topic, value, key, headers, timestamp_ms, producer, sequence)
         if found is not None and partition <= 0 and len(found) == 1:
             log = found[0].current  # the way of most records, without a call: it is a third of the work on a board

@@ -54,6 +54,7 @@ class Log:
         self.kept_from = -1  # what lies at or above it is still needed here; -1: nothing is
         self.held = False  # a successor whose predecessor's seal is not durable: so nothing here is
         self.total_bytes = 0
+        self.exchanges = 0  # how often a segment was: what is known of the bytes of one may be wrong then
         self.used_ms = 0  # when it was last written to or read (monotonic), in this life of the process
         self.definition: "tuple[object, ...]" = ()  # of its topic, as it goes into a HAVE
         self.epochs_held: "list[int]" = []  # other epochs of this (topic, partition) that are still here
@@ -71,6 +72,7 @@ class Log:
         self.durable = 0
         self.opened_at = 0  # first offset of this opening
         self.bases: "list[int]" = []
+        self.compacted: "set[int]" = set()  # which of them were written anew
         self.sizes: "list[int]" = []
         self.failure: "Exception | None" = None
         self.producers = Producers(self.limits.producers_max)
@@ -166,6 +168,21 @@ class Log:
             else:
                 high = middle
         return low
+
+    def name_of(self, base: int) -> str:
+        """The file of a segment."""
+        return segment_name(self.folder, base, base in self.compacted)
+
+    def exchange(self, base: int, size: int) -> int:
+        """A segment was written anew, in `size` bytes, durably: it takes the place of what was there. Returns how many bytes that saves."""
+        i = self.bases.index(base)
+        saved, old = self.sizes[i] - size, self.name_of(base)
+        self.compacted.add(base)
+        self.sizes[i] = size
+        self.total_bytes -= saved
+        self.exchanges += 1
+        self.storage.remove(old)
+        return saved
 
     def moved(self, offset: int) -> "tuple[Log, int] | None":
         """Where a fork has moved an offset of this sealed log to; None if it stayed here."""
@@ -310,7 +327,7 @@ class Log:
         self.durable = min(durable, self.ends_at) if self.sealed else durable
         self._mark.restart(durable, written)
         for i in range(walked, len(self.bases)):
-            ticket = self.storage.sync(segment_name(self.folder, self.bases[i]))
+            ticket = self.storage.sync(self.name_of(self.bases[i]))
             self._mark.asked_for(ticket, self.bases[i + 1] if i + 1 < len(self.bases) else written)
 
     @property
@@ -471,7 +488,7 @@ class Log:
         """The seal is durable: segments of what was moved are given back."""
         while self.bases and self.bases[-1] >= self.ends_at:
             self.total_bytes -= self.sizes.pop()
-            self.storage.remove(segment_name(self.folder, self.bases.pop()))
+            self.storage.remove(self.name_of(self.bases.pop()))
         self.written = min(self.written, self.ends_at)
         self._head_open = False
 
@@ -503,7 +520,8 @@ class Log:
         end = self.bases[1] if len(self.bases) > 1 else self.written
         del self.bases[0], self.sizes[0]
         self.total_bytes -= size
-        name = segment_name(self.folder, base)
+        name = self.name_of(base)
+        self.compacted.discard(base)
         if end > self.state.acked:
             self.state.gaps.add(max(base, self.state.acked), end, cause)
         elif end <= self.state.durable_checkpoint:

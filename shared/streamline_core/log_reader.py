@@ -7,7 +7,7 @@ log; reading goes on after it. Constant memory: the caller's buffer. Knows nothi
 from .batch import HEADER_BYTES, body_is_whole, parse_header
 from .errors import UsageError
 from .gaps import CORRUPT
-from .segments import find_header, header_after, segment_name
+from .segments import find_header, header_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class LogReader:
         self.to_found = self.to_written = False
         self._base = -1  # of the segment that `_at` is a byte of; -1: not looked up yet
         self._at = 0
+        self._exchanges = 0
 
     def seek(self, offset: int) -> None:
         self.offset = offset
@@ -57,9 +58,9 @@ class LogReader:
             i = log.segment_of(self.offset)
             base = log.bases[i]
             segment_end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written
-            if self._base != base:
-                self._base, self._at = base, 0
-            name = segment_name(log.folder, base)
+            if self._base != base or self._exchanges != log.exchanges:
+                self._base, self._at, self._exchanges = base, 0, log.exchanges
+            name = log.name_of(base)
             piece = self._take(name, buf, max(bytes_max, HEADER_BYTES), end, records_max)
             if piece is not None:
                 return piece

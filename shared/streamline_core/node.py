@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Iterator
 
     from .codec import Codecs
+    from .compaction import Compactor
     from .config import EdgeConfig
     from .conflict import Merge
     from .consumer import Consumer
@@ -92,6 +93,7 @@ class Node:
         self._expiry: "Expiry | None" = None
         self.link: "Link | None" = None
         self.gate: "Gate | None" = None
+        self._compactor: "Compactor | None" = None
         self.tables: "Tables" = NoTables()  # type: ignore[assignment]
         self.downlink: "Downlink" = NoDownlink()  # type: ignore[assignment]
 
@@ -191,12 +193,16 @@ class Node:
             self.downlink = Downlink(self, limits, credit_bytes)
 
     def _prepare_times(self) -> None:
-        """Load what windows, a condition and retention need, where there are any."""
+        """Load what windows, a condition, retention and compaction need, where there are any."""
         sync = self.config.sync
         if self.gate is None and (sync.windows or sync.condition is not None):
             from .gate import Gate
 
             self.gate = Gate(sync, self.clock)
+        if self._compactor is None and self.config.resources.eviction_policy == "compact":
+            from .compaction import Compactor
+
+            self._compactor = Compactor(self)
         self._expiry = None
         if any([topic.retention_ms for topic in self.topics.values()]):
             from .expiry import Expiry
@@ -325,6 +331,8 @@ class Node:
         if self._expiry is not None:
             deadlines.append(self._expiry.tick(now_ms))
         self._take_stock(now_ms)
+        if self._compactor is not None and self.config.resources.eviction_policy == "compact":
+            deadlines.append(self._compactor.tick(now_ms))
         if self._slots.stalled:
             if now_ms - self._slots_tried_ms >= RETRY_SLOTS_MS:
                 self._slots_tried_ms = now_ms
@@ -359,6 +367,9 @@ class Node:
             if slots is not None and ticket == slots.ticket:
                 slots.synced(error)
                 return
+        if self._compactor is not None and ticket == self._compactor.ticket:
+            self._compactor.synced(error)
+            return
         for log in self.every_log():
             if log.owns(ticket):
                 log.synced(ticket, error)

@@ -4,13 +4,13 @@ Rule: at most one epoch is open. A fork seals it where the receiver holds other 
 one is durable, and so nothing of it leaves, before the seal is. Knows nothing of sessions.
 """
 
-from .errors import StorageFull
-from .recovery import fork, open_log, random_u32, recover
+from .recovery import open_log, random_u32, recover
 from .segments import list_segments, segment_name
 from .stream import StreamId
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .forking import Fork
     from .hlc import HybridClock
     from .log import Log
     from .log_limits import LogLimits
@@ -43,7 +43,7 @@ class Partition:
         self._entropy = entropy
         self.local = definition.direction == "local"
         self.sealed: "list[Log]" = []
-        self._forking: "_Fork | None" = None
+        self._forking: "Fork | None" = None
         self.current = self._open_all()
 
     def _open(self, epoch: int) -> "Log":
@@ -62,7 +62,7 @@ class Partition:
                 if log.saved or log.bases:
                     logs.append(log)
                 else:
-                    self._discard(log)  # cut off at its birth, or in the middle of being removed
+                    self.discard(log)  # cut off at its birth, or in the middle of being removed
         # What counts for sure comes first; what has no state left comes last: it may be a removal that a power cut undid in part.
         logs.sort(key=lambda log: (not log.saved, log.state.provisional, log.state.ordinal, log.stream.epoch))
         self._seal_again(logs)
@@ -75,7 +75,7 @@ class Partition:
                 log.state.save()
                 self.sealed.insert(0, log)
             elif log.state.provisional or not log.saved:
-                self._discard(log)  # its predecessor was never sealed: the fork will be found again
+                self.discard(log)  # its predecessor was never sealed: the fork will be found again
             else:  # the fork was complete: it is the older one's state that has rotted
                 current.state.sealed_at = current.ends_at = current.written
                 current.state.save()
@@ -114,7 +114,7 @@ class Partition:
         log.state.save()
         return log
 
-    def _discard(self, log: "Log") -> None:
+    def discard(self, log: "Log") -> None:
         """Remove a log, its state last: what is left after a power cut still says that it does not count."""
         for base in list_segments(self._storage, log.folder)[::-1]:
             self._storage.remove(segment_name(log.folder, base))
@@ -130,8 +130,8 @@ class Partition:
 
     def all_logs(self) -> "list[Log]":
         """As `logs`, and the successor that a fork is preparing: whoever has tickets."""
-        fork_ = self._forking
-        return self.logs() if fork_ is None or fork_.step != _CREATED else self.logs() + [fork_.successor]
+        fork = self._forking
+        return self.logs() if fork is None or fork.successor is self.current else self.logs() + [fork.successor]
 
     @property
     def forking(self) -> bool:
@@ -142,81 +142,28 @@ class Partition:
         rewound; the new epoch begins there, and nothing is moved. Nothing happens while one is under way. Raises StorageFull, OSError:
         nothing has changed then."""
         if log is self.current and self._forking is None:
-            self._forking = _Fork(log, parting, self._create(log.state.ordinal + 1, True, max(0, start)), start >= 0)
+            from .forking import Fork
+
+            self._forking = Fork(self, log, parting, self._create(log.state.ordinal + 1, True, max(0, start)), start >= 0)
 
     def tick(self) -> "Log | None":
-        """Carry a fork on; returns the new epoch when it counts and may be offered.
-
-        The successor's state, then its data, then the seal, then the successor counts: each is durable before the next begins, so that
-        a power cut leaves either an open predecessor, or a sealed one and all that followed. Where the storage fails before the seal,
-        nothing has changed, and the receiver's next WANT finds the parting again.
-        """
-        fork_ = self._forking
-        if fork_ is None:
+        """Carry a fork on; returns the new epoch when it counts and may be offered."""
+        fork = self._forking
+        if fork is None:
             return None
-        log, successor = fork_.log, fork_.successor
-        if fork_.step != _SEALED and (successor.failure is not None or log.failure is not None):
-            self._give_up(fork_)
-            return None
-        # Each step is looked at in the same call: where nothing has to become durable, nothing will call again.
-        if fork_.step == _CREATED:
-            if log.state.acked != fork_.acked:
-                self._give_up(fork_)  # a later WANT knew this log: what parted has been restored, or was another device
-            elif successor.state.slots.durable_version >= fork_.version:
-                self._move(fork_)
-        if fork_.step == _MOVED and self._forking is fork_ and successor.is_synced(fork_.end):
-            fork_.version = log.seal(fork_.parting.next, fork_.parting.produced, fork_.parting.lost)
-            fork_.step = _SEALED
-        if fork_.step != _SEALED or log.state.slots.durable_version < fork_.version:
-            return None
-        self._forking = None
-        log.drop_beyond_seal()
-        successor.state.provisional = False
-        successor.state.continues = log.stream.epoch, log.ends_at
-        successor.state.save()
-        successor.held = False
-        successor.release()
+        successor = fork.tick()
+        if successor is not None or fork.given_up:
+            self._forking = None
         return successor
 
-    def _move(self, fork_: "_Fork") -> None:
-        log, successor = fork_.log, fork_.successor
-        successor.held = True
-        try:
-            at = fork_.parting.at if fork_.rewinds else fork(log, fork_.parting.at, successor)
-        except (StorageFull, OSError):
-            self._give_up(fork_)
-            return
-        log.end(at, successor)
-        fork_.step, fork_.end = _MOVED, successor.written
-        self.sealed.append(log)
+    def go_on_in(self, successor: "Log") -> None:
+        """What was current has ended."""
+        self.sealed.append(self.current)
         self.current = successor
         self._note_epochs(successor)
 
-    def _give_up(self, fork_: "_Fork") -> None:
-        log, successor = fork_.log, fork_.successor
-        self._forking = None
-        if fork_.step == _MOVED:
-            self.sealed.remove(log)
-            self.current = log
-            log.go_on()
-            self._note_epochs(log)
-            successor.reset()  # whoever waits for it learns by its term that it is not what it was
-        self._discard(successor)
-
-
-_CREATED, _MOVED, _SEALED = 0, 1, 2
-
-
-class _Fork:
-    """One fork under way. version: of the state that the step waits for; acked: of the log, when the
-    parting was found; end: of what was moved, in the successor."""
-
-    def __init__(self, log: "Log", parting: "Parting", successor: "Log", rewinds: bool) -> None:
-        self.log = log
-        self.rewinds = rewinds
-        self.parting = parting
-        self.successor = successor
-        self.version = successor.state.slots.version
-        self.acked = log.state.acked
-        self.end = 0
-        self.step = _CREATED
+    def go_back_to(self, log: "Log") -> None:
+        """Undo `go_on_in`."""
+        self.sealed.remove(log)
+        self.current = log
+        self._note_epochs(log)

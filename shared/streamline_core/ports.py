@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         def wall_ms(self) -> int | None:
             """Milliseconds since 1970 UTC, or None where nobody has set the clock."""
 
-        def offset_ms(self, wall_ms: int) -> int:
+        def zone_ms(self, wall_ms: int) -> int:
             """What local time is ahead of UTC at that time."""
 
     class Entropy(Protocol):

@@ -6,11 +6,9 @@ durable; nothing wedges and nothing needs a hand. What a walk finds missing beco
 
 import struct
 
-from .batch import HEADER_BYTES, batches
-from .gaps import CORRUPT, REFUSED, TORN
+from .gaps import CORRUPT, TORN
 from .lineage import extend, term_at, thin
 from .log import Log
-from .log_reader import LogReader
 from .segments import list_segments, segment_name, walk
 
 WALK_BUFFER_BYTES = 4096
@@ -51,15 +49,18 @@ def recover(log: Log, entropy: "Entropy") -> None:
     otherwise. Raises OSError where the storage cannot be read: then the log is as it was."""
     state = log.state
     bases = list_segments(log.storage, log.folder)
+    anew = list_segments(log.storage, log.folder, True)
     buf = bytearray(WALK_BUFFER_BYTES)
     for base in bases[-1:]:
         log.storage.read_into(segment_name(log.folder, base), 0, buf)
     log.reset()
+    if anew:
+        bases = _exchanged(log, bases, anew)
     gaps_before, lineage_before = list(state.gaps.rows), list(state.lineage)
     if state.sealed_at >= 0:
         bases = _drop_beyond(log, bases, state.sealed_at)
     log.bases = bases
-    log.sizes = [max(0, log.storage.size(segment_name(log.folder, base))) for base in bases]
+    log.sizes = [max(0, log.storage.size(log.name_of(base))) for base in bases]
     at = 0
     while at + 1 < len(bases) and bases[at + 1] <= state.checkpoint:
         at += 1
@@ -77,7 +78,7 @@ def recover(log: Log, entropy: "Entropy") -> None:
         state.lineage += [row for row in lineage_before if offset < row[1] < state.checkpoint]
     if bases and bases[-1] == offset:
         # Nothing in it made sense: the next segment would have the same name.
-        log.storage.remove(segment_name(log.folder, bases.pop()))
+        log.storage.remove(log.name_of(bases.pop()))
         log.sizes.pop()
     log.adopt(min(at, max(0, len(bases) - 1)), _end(log, offset))
     log.term = random_u32(entropy)
@@ -103,8 +104,19 @@ def _end(log: Log, walked: int) -> int:
 def _drop_beyond(log: Log, bases: "list[int]", sealed_at: int) -> "list[int]":
     for base in bases:
         if base >= sealed_at:
-            log.storage.remove(segment_name(log.folder, base))
+            log.storage.remove(log.name_of(base))
     return [base for base in bases if base < sealed_at]
+
+
+def _exchanged(log: Log, bases: "list[int]", anew: "list[int]") -> "list[int]":
+    """Segments that were written anew count where what they were made of is gone, and are nothing where it is there: perhaps they were
+    never finished."""
+    for base in anew:
+        if base in bases:
+            log.storage.remove(segment_name(log.folder, base, True))
+        else:
+            log.compacted.add(base)
+    return sorted(bases + [base for base in anew if base in log.compacted])
 
 
 class _Walk:
@@ -125,7 +137,7 @@ class _Walk:
     def _batches(self, i: int, offset: int, headers_only: bool = False) -> "Iterator[tuple[Header, bool]]":
         log = self._log
         end = self._end(i)
-        for header, _, whole in walk(log.storage, segment_name(log.folder, log.bases[i]), offset, self._buf, headers_only):
+        for header, _, whole in walk(log.storage, log.name_of(log.bases[i]), offset, self._buf, headers_only):
             if end >= 0 and header.next > end:
                 return
             yield header, whole
@@ -197,51 +209,3 @@ class _Walk:
         if next_ > durable:
             gaps.add(max(first, durable), next_, TORN)
             self._torn_term = term
-
-
-def fork(log: Log, at: int, successor: Log) -> int:
-    """Append again, to `successor` (an empty log), what `log` holds from offset `at` on, and ask for it to be durable. The caller
-    seals `log` when it is: a power cut before that leaves the fork to be found again, and an unfinished successor is dropped.
-
-    Returns where to seal: `at`, or the base of the batch that holds it, since a batch is never cut. Raises
-    StorageFull, OSError: the successor is worth nothing then."""
-    log.cut()
-    seal = -1
-    reader = LogReader(log, at)
-    reader.to_written = True
-    buf = bytearray(log.limits.batch_bytes)
-    while True:
-        piece = reader.read(buf, 1)
-        if piece is None:
-            break
-        if piece.cause:
-            successor.append_gap(piece.next - piece.first, piece.cause)
-            continue
-        for header, batch in batches(memoryview(buf)[: piece.bytes]):
-            if seal < 0:
-                seal = min(at, header.base)
-                _hand_on_producers(log, seal, successor)
-            if header.flags > 255:  # of a later version, which this build cannot write
-                successor.append_gap(header.span, REFUSED)
-            elif log.keyed and not header.control:
-                from .moving import move_versions  # where no topic is keyed, no board pays for it
-
-                move_versions(log, seal, header, batch, successor)
-            else:
-                successor.append_again(header, batch[HEADER_BYTES:])
-    if seal < 0:
-        seal = at
-        _hand_on_producers(log, seal, successor)
-    successor.commit()
-    return seal
-
-
-def _hand_on_producers(log: Log, seal: int, successor: Log) -> None:
-    """What producers stored before the seal stays known as stored, though not where: offsets there mean nothing in the successor."""
-    rows = []
-    for producer, sequence, offset, count in log.producers.to_wire():
-        below = min(count, max(0, seal - offset))
-        if sequence + below > 0:
-            rows.append((producer, sequence + below, 0, 0))
-    successor.producers.load(rows)
-    successor.state.producers.load(rows)

@@ -7,7 +7,7 @@ feed, from where offsets count). A record that does not fit by itself is named, 
 import binascii
 import struct
 
-from .batch import DENSE, HEADER_BYTES, batches, pack_header, records, understood
+from .batch import DENSE, HEADER_BYTES, SPAN_MAX, batches, pack_header, records, understood
 from .record import encode_record
 
 TYPE_CHECKING = False
@@ -86,6 +86,45 @@ def rebased(data: "Buffer", first: int, next_: int, base: int) -> "Iterator[byte
         if found:
             yield _pack(header, dense, base, base + len(bodies), bodies)
             base += len(bodies)
+
+
+class Merged:
+    """General batches that follow one another, as one that covers the same offsets and holds what is left of their records. All of it is
+    durable."""
+
+    def __init__(self, header: "Header") -> None:
+        self.size = HEADER_BYTES
+        self._header = header
+        self._next = self._at = header.base
+        self._bodies: "list[bytes]" = []
+        header.behind = 0
+
+    def takes(self, header: "Header") -> bool:
+        """Whether a batch goes on where this one ends: written by the same opening, for the same producer, by a clock that is believed or
+        not alike."""
+        first = self._header
+        if (header.base, header.term, header.flags, header.producer) != (self._next, first.term, first.flags, first.producer):
+            return False
+        if header.hlc < first.hlc or header.next - first.base > SPAN_MAX:
+            return False
+        return not first.producer or header.sequence == first.sequence + self._next - first.base
+
+    def add(self, header: "Header", left: "list[Record]", bytes_max: int) -> bool:
+        """Take a batch over. False, and nothing is taken, where it would be more than `bytes_max`."""
+        bodies, at = [], self._at
+        for record in left:
+            bodies.append(_encode(self._header, record, record.offset - at))
+            at = record.offset + 1
+        size = sum(map(len, bodies))
+        if self.size + size > bytes_max:
+            return False
+        self._bodies += bodies
+        self._next, self._at = header.next, at
+        self.size += size
+        return True
+
+    def pack(self) -> bytes:
+        return _pack(self._header, False, self._header.base, self._next, self._bodies)
 
 
 def _encode(header: "Header", record: "Record", skipped: int) -> bytes:

@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from .ports import Storage
 
 _SUFFIX = ".seg"
+_COMPACTED = ".cmp"
 
 
-def segment_name(folder: str, base: int) -> str:
-    """`<folder>/<base offset, 20 digits>.seg`."""
-    return "%s/%020d%s" % (folder, base, _SUFFIX)
+def segment_name(folder: str, base: int, compacted: bool = False) -> str:
+    """`<folder>/<base offset, 20 digits>.seg`, and .cmp where it was written anew."""
+    return "%s/%020d%s" % (folder, base, _COMPACTED if compacted else _SUFFIX)
 
 
-def list_segments(storage: "Storage", folder: str) -> "list[int]":
-    """The base offsets of the segments in a folder, rising."""
-    bases = []
+def list_segments(storage: "Storage", folder: str, compacted: bool = False) -> "list[int]":
+    """The base offsets of the segments in a folder, rising: of those as they were written, or of those that were written anew."""
+    bases, suffix = [], _COMPACTED if compacted else _SUFFIX
     for name in storage.list(folder):
-        if name.endswith(_SUFFIX) and len(name) == 24 and all([c in "0123456789" for c in name[:20]]):  # isdigit takes "²"
+        if name.endswith(suffix) and len(name) == 24 and all([c in "0123456789" for c in name[:20]]):  # isdigit takes "²"
             base = int(name[:20])
             if base <= OFFSET_MAX:
                 bases.append(base)

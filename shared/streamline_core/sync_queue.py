@@ -7,7 +7,6 @@ wait, or takes the place of the oldest of its topic, which is then a gap. Knows 
 from .batch import HEADER_BYTES, UNTRUSTED, parse_header
 from .errors import BacklogFull, QueueFull
 from .gaps import EVICTED
-from .segments import segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class SyncQueue:
         self._room = UNBOUNDED
         self._room_bytes = UNBOUNDED
         self._refused = 1, 1  # the last that had no room: records, bytes
-        self._reached: "dict[str, tuple[int, int, int, int]]" = {}  # by log: (segment, byte, offset, stamp) of the oldest that is owed
+        self._reached: "dict[str, tuple[int, int, int, int, int]]" = {}  # by log: segment, exchanges, byte, offset, stamp
 
     @property
     def bounded(self) -> bool:
@@ -114,10 +113,10 @@ class SyncQueue:
             return None
         base = log.bases[log.segment_of(offset)]
         known = self._reached.get(log.folder)
-        if known is None or known[0] != base or known[2] > offset:
-            known = (base, 0, base, 0)
-        _, at, reached, stamp = known
-        name, head = segment_name(log.folder, base), bytearray(HEADER_BYTES)
+        if known is None or known[:2] != (base, log.exchanges) or known[3] > offset:
+            known = (base, log.exchanges, 0, base, 0)
+        _, _, at, reached, stamp = known
+        name, head = log.name_of(base), bytearray(HEADER_BYTES)
         for _ in range(HEADERS_PER_LOOK):
             header = parse_header(memoryview(head)[: log.storage.read_into(name, at, head)])
             if header is None:
@@ -126,7 +125,7 @@ class SyncQueue:
             if header.next > offset:
                 break
             at += header.length
-        self._reached[log.folder] = base, at, reached, stamp
+        self._reached[log.folder] = base, log.exchanges, at, reached, stamp
         return stamp or None
 
     def status(self) -> "dict[str, Any]":

@@ -17,14 +17,16 @@ from streamline_cloud import bridge
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import ConfigError, EdgeConfig
 from streamline_core.config_values import read_filter
-from streamline_core.errors import ProtocolError, UsageError
+from streamline_core.errors import ProtocolError, QueueFull, UsageError
 from streamline_core.node import Node
 from streamline_edge import config_file, control_wire, ingest, record_lines, uplink
 from streamline_edge.config_reading import ConfigFileError
 from streamline_edge.control_client import ControlClient
 from streamline_edge.control_server import _Connection
 from streamline_edge.keyed_topics import KeyedTopics
+from streamline_edge.limited import Limited
 from streamline_edge.line_producer import LineProducer
+from streamline_edge.readers import Readers
 from streamline_host.broker_url import BrokerUrl
 from world import WALL_MS, config_of
 
@@ -230,7 +232,7 @@ class _Writer:
         await asyncio.sleep(0)
 
 
-class _Agent(KeyedTopics):
+class _Agent(Readers, Limited, KeyedTopics):
     """As much of an agent as the control server asks for, over a node in memory whose disk is always done."""
 
     def __init__(self) -> None:
@@ -255,8 +257,20 @@ class _Agent(KeyedTopics):
         done.set_result(first)
         return done
 
-    async def room(self) -> None:
+    async def room(self, full: QueueFull) -> None:
         self.settle()
+
+    async def slices(self, topic: str, values: list[bytes], *more: int) -> Any:
+        yield self.node.produce_many(topic, values, *more)
+
+    def poke(self) -> None:
+        self.settle()
+
+    def resources(self) -> dict[str, Any]:
+        return dict(self.node.resources.status())
+
+    def limit(self, limits: dict[str, int], policy: str | None = None, reset: bool = False) -> None:
+        self.node.resources.change(dict(limits))
 
     async def produce(self, topic: str, value: bytes, key: bytes) -> int:
         offset = self.node.produce(topic, value, key)[1]
@@ -271,9 +285,8 @@ class _Agent(KeyedTopics):
     def offset_at(self, topic: str, partition: int, time_ms: int, feed: bool = False) -> int:
         return self.node.offset_at(topic, partition, time_ms)
 
-    async def take(self, topic: str, partition: int, start: int, follow: bool, feed: bool = False) -> Any:
-        consumer = self.node.feed_consumer(topic, partition, start) if feed else self.node.consumer(topic, partition, start)
-        while taken := consumer.take():
+    async def pieces(self, reader: Any, follow: bool) -> Any:
+        while taken := reader.take():
             yield taken
 
     def status(self) -> dict[str, Any]:
@@ -351,10 +364,16 @@ def control_seeds() -> list[bytes]:
         control_wire.pack({"op": "consume", "id": 7, "topic": "t", "partition": 0, "from": 0, "feed": True}),
         control_wire.pack({"op": "set", "id": 8, "topic": "k", "key_size": 2}, b"valueke"),
         control_wire.pack({"op": "watch", "id": 9, "topic": "k"}),
+        control_wire.pack({"op": "limit", "id": 11, "storage": 1 << 20, "policy": "lru", "reset": True}),
+        control_wire.pack({"op": "plan", "id": 12, "budget": 1000}),
+        control_wire.pack({"op": "consume", "id": 13, "topic": "t", "partition": 0, "consumer": "a"})
+        + control_wire.pack({"op": "commit", "id": 14, "topic": "t", "partition": 0, "consumer": "a", "epoch": 7, "offset": 2}),
+        control_wire.pack({"op": "forget", "id": 15, "consumer": "a"}),
     ]
     for op in ("get", "delete", "keys", "conflicts", "explain"):
         messages.append(control_wire.pack({"op": op, "id": 10, "topic": "k"}, b"ke"))
-    every = b"".join(control_wire.pack({"op": op, "id": i}) for i, op in enumerate(("status", "ledger", "health", "topics", "?")))
+    asked = ("status", "ledger", "health", "topics", "resources", "queue", "consumers", "?")
+    every = b"".join(control_wire.pack({"op": op, "id": i}) for i, op in enumerate(asked))
     return [*messages, every]
 
 

@@ -9,6 +9,7 @@ from bytes_on_disk import batches_anywhere
 from model import stream_of
 from streamline_core.frames import NAMES
 
+RECORDS_PER_WRITE = 24  # at the most, and in one segment where they come at once
 SLACK_SEGMENTS = 4  # what may lie above a cap between two turns: the reserve, and what one write brings
 
 
@@ -115,8 +116,9 @@ def limits(fleet):
             fleet.violation("%s stores %d bytes of %d" % (machine.label, used, cap))
         queue_max = machine.config.sync.max_queue_size
         if queue_max and not fleet.model.did("rollback") and not fleet.model.disk_changed(machine.name):
-            owed = sum([row["next"] - _hub_next(fleet, key) for other, key, row in _rows(fleet) if other is machine])
-            if owed > queue_max and owed > queue_max + _marks(machine):
+            rows = [(key, row) for other, key, row in _rows(fleet) if other is machine]
+            owed = sum([row["next"] - max(_hub_next(fleet, key), row["first"] if _evicts(machine, key) else 0) for key, row in rows])
+            if owed > queue_max and owed > queue_max + _marks(machine) + _back_again(fleet, machine):
                 fleet.violation("%s queues %d records of %d" % (machine.label, owed, queue_max))
     if fleet.cloud.hub is not None:
         status = fleet.cloud.hub.status()
@@ -125,6 +127,17 @@ def limits(fleet):
         under_way = sum([receiver.under_way_bytes for receiver in fleet.cloud.hub.streams.receivers.values()])
         if under_way > 2 * status["credit_total"]:  # twice: credit goes back to the pool when a session ends, what it let in stays
             fleet.violation("%d bytes wait for the hub's store, %d were granted" % (under_way, status["credit_total"]))
+
+
+def _back_again(fleet, machine):
+    """Records that were given back for others, and are there again: the power went before that was noted."""
+    evicting = [topic for topic in machine.config.topics.values() if topic.queue_full == "evict"]
+    return RECORDS_PER_WRITE * sum([topic.partitions for topic in evicting]) if fleet.model.did("power", machine.name) else 0
+
+
+def _evicts(machine, key):
+    """Whether what a stream owes and does not hold any more leaves room in the queue: then it is the queue that gave it back."""
+    return machine.config.topics[key[1]].queue_full == "evict" or machine.config.resources.eviction_policy != "reject"
 
 
 def _marks(machine):
@@ -214,8 +227,9 @@ def _causes_happened(fleet):
             if cause == "evicted":
                 # On a full disk the note may be there and the removal not, when the process ends.
                 good = changed or model.did("full", name) or model.did("rot", name)
+                good = good or (_queue_evicts(fleet, key) and model.did("power", name))  # so may a cut between the two leave it
                 good = good or _covered(model.removed_ranges.get(key, []), first, next_)
-                good = good and not _rejects(fleet, name)
+                good = good and (not _rejects(fleet, name) or _queue_evicts(fleet, key))
             elif cause == "corrupt":
                 good = model.did("rot", name) or model.did("rot slot", name)
                 # A cut may bring back some of the segments that were given back, and a hub that was rolled back asks for all of them.
@@ -237,6 +251,11 @@ def _causes_happened(fleet):
 def _rejects(fleet, name):
     """Whether a node refuses to store more rather than give back what is owed."""
     return any([machine.name == name and machine.config.resources.eviction_policy == "reject" for machine in fleet.machines])
+
+
+def _queue_evicts(fleet, key):
+    """Whether a topic's oldest goes where more is owed than may be."""
+    return any([machine.name == key[0] and machine.config.topics[key[1]].queue_full == "evict" for machine in fleet.machines])
 
 
 def _covered(ranges, first, next_):

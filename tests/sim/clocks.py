@@ -23,6 +23,9 @@ class SimClock:
             return None
         return WALL_MS + self._boot_ms + self.offset_ms + self.monotonic_ms()
 
+    def zone_ms(self, wall_ms):
+        return 0
+
     def true_ms(self, monotonic_ms):
         """The first true time at which `monotonic_ms` is reached."""
         rate = 1000 + self._drift

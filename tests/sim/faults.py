@@ -206,6 +206,11 @@ def _pause(fleet, machine, ms, number):
         fleet.until(ms, lambda: machine.steer(False))
 
 
+def _gate(fleet, machine, ms, number):
+    machine.park(False)
+    fleet.until(ms, lambda: machine.park(True))
+
+
 _DO = {
     "link": _link,
     "up": _up,
@@ -233,4 +238,5 @@ _DO = {
     "rot slot": _rot_slot,
     "clock": _clock,
     "pause": _pause,
+    "gate": _gate,
 }

@@ -47,6 +47,7 @@ class Machine:
         self.app = Application(self)
         self.node = None
         self.boots = 0
+        self._parked = True
         self._paused = False
         self.retired = False
         self._start_at_ms = -1
@@ -77,8 +78,17 @@ class Machine:
         self.fleet.note("%s starts (%d)" % (self.label, self.boots))
         if node.link.paused != self._paused:  # a cut came before it was noted
             self.steer(self._paused)
+        if node.gate is not None:
+            node.gate.condition(self._parked)
         self.try_link()
         self.turn()
+
+    def park(self, parked):
+        """The condition under which it may sync holds, or does not."""
+        self._parked = parked
+        if self.node is not None and self.node.gate is not None:
+            self.node.gate.condition(parked)
+            self.turn()
 
     def steer(self, paused):
         """Somebody pauses sync, or resumes it."""

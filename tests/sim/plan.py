@@ -41,7 +41,14 @@ FAULTS = (
 
 RESTLESS = FAULTS + (("reboots", 60),)  # the machine starts again and again, far from any network, and writes a little each time
 HUB = -1  # in place of a machine: the hub writes
-WORLDS = {"small": (1, 20, 24, FAULTS), "large": (4, 300, 200, FAULTS), "restless": (1, 12, 30, RESTLESS), "keyed": (3, 14, 70, FAULTS)}
+GATED = FAULTS + (("gate", 30),)  # the condition under which a node may sync holds no longer, and holds again
+WORLDS = {
+    "small": (1, 20, 24, FAULTS),
+    "large": (4, 300, 200, FAULTS),
+    "restless": (1, 12, 30, RESTLESS),
+    "keyed": (3, 14, 70, FAULTS),
+    "limited": (2, 16, 60, GATED),
+}
 
 
 class Plan:
@@ -98,13 +105,18 @@ def stream(seed, name):
 def draw(seed, world="small"):
     """The plan of a seed. small: an edge and a hub, 20 faults; large: four edges and a hub, 300 faults; restless: an edge that starts
     dozens of times; keyed: up to three edges that write the same keys as the hub, and read what it sends down; "keyed+wipe+rot": with more
-    of these."""
+    of these; limited: one edge or two that have every policy for what is too much."""
     plan = Plan(seed, world)
     random = stream(seed, "plan")
     if world.split("+")[0] == "keyed":
         import keyed_plan  # which draws with what is here
 
         keyed_plan.fill(plan, random)
+        return plan
+    if world == "limited":
+        import limited_plan
+
+        limited_plan.fill(plan, random)
         return plan
     machines, faults, writes, table = WORLDS[world]
     plan.duration_ms = 180000 if world == "large" else 20000 + 10000 * random.below(3)

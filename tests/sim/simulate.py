@@ -1,6 +1,6 @@
 """`make sim`: many histories, each from its seed; a failing one is told, made small, and can be replayed exactly.
 
-Usage: python tests/sim/simulate.py [--seeds N] [--seed K] [--world small|large|restless|keyed|all] [--first K] [--jobs N] [--trace]
+Usage: python tests/sim/simulate.py [--seeds N] [--seed K] [--world small|large|restless|keyed|limited|all] [--first K] [--jobs N] [--trace]
 
 Rule: exit code 0 if no promise was broken, 1 if one was, 2 for a call that makes no sense. A failure prints the seed, what was broken, the
 smallest plan that still breaks something, and the end of its trace. Runs on CPython only; the histories themselves do not.
@@ -20,7 +20,7 @@ from history import run  # noqa: E402
 from plan import FAULTS, WORLDS, draw  # noqa: E402
 from shrink import shrink  # noqa: E402
 
-EACH = {"small": 1, "large": 10, "restless": 5, "keyed": 2}  # of all seeds, one of so many lives in that world, too
+EACH = {"small": 1, "large": 10, "restless": 5, "keyed": 2, "limited": 2}  # of all seeds, one of so many lives in that world, too
 TRACE_LINES = 60
 FAILURES_SHOWN = 3
 

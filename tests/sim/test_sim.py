@@ -16,9 +16,9 @@ from regressions import SEEDS
 from shrink import shrink
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HISTORIES = (("small", 300), ("large", 12), ("restless", 60), ("keyed", 120))
+HISTORIES = (("small", 300), ("large", 12), ("restless", 60), ("keyed", 120), ("limited", 90))
 PARTS = 6  # so that they spread over processes
-IDENTICAL = (("small", 1, 13), ("large", 1, 2), ("keyed", 1, 5))
+IDENTICAL = (("small", 1, 13), ("large", 1, 2), ("keyed", 1, 5), ("limited", 1, 7))
 
 
 @pytest.mark.parametrize("part", range(PARTS))

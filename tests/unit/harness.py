@@ -82,7 +82,7 @@ class FakeClock:
     def wall_ms(self):
         return self.wall
 
-    def offset_ms(self, wall_ms):
+    def zone_ms(self, wall_ms):
         return 0
 
     def advance(self, ms):

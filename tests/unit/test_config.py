@@ -131,20 +131,23 @@ def test_what_is_not_built_is_refused_by_name():
     bad = problems(
         {
             "node_id": "n",
-            "resources": {
-                "eviction_policy": "compact",
-            },
             "mesh": {"enabled": True, "discovery": "mdns", "max_peers": 3, "replicated_topics": ["t"]},
         }
     )
     assert sorted(bad) == sorted(
         [
-            "resources.eviction_policy",
             "mesh.enabled",
         ]
     )
     for text in bad.values():
         assert "does not do that yet" in text
+
+
+def test_of_a_keyed_topic_nothing_is_evicted_where_the_queue_is_full():
+    keyed = {"topic": "k", "kind": "keyed"}
+    found = with_topic(sync={"queue_full": "evict"}, sync_topics=["t", keyed]).topics
+    assert (found["t"].queue_full, found["k"].queue_full) == ("evict", "reject")
+    assert "evict is for logs" in problems({"node_id": "n", "sync_topics": [dict(keyed, queue_full="evict")]})["sync_topics[0].queue_full"]
 
 
 def test_a_topics_strategy_is_its_own_or_that_of_the_node_and_fits_its_kind():

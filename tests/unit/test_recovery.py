@@ -2,7 +2,8 @@
 
 from harness import MemoryStorage, Random
 from logs import STREAM, WALL_MS, Bench, pack_batch, read_all
-from streamline_core.recovery import fork, recover
+from streamline_core.forking import move as fork
+from streamline_core.recovery import recover
 from streamline_core.segments import segment_name
 from streamline_core.stream import StreamId
 

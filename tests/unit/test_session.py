@@ -303,6 +303,39 @@ def test_a_full_storage_that_rejects_keeps_all_it_took_and_goes_on_when_there_is
     assert world.values() == [taken]
 
 
+def test_what_the_cloud_has_makes_room_for_records_that_come_together():
+    """What is stored may be below the limit by less than what comes: it was refused for ever, though nothing was owed."""
+    world = World()
+    edge = world.edge("e1", resources={"max_storage": 20000, "eviction_policy": "reject"})
+    edge.connect()
+    for i in range(100):
+        edge.node.produce_many("t", [b"%04d" % i + bytes(196)] * 10)
+        world.run_until(world.drained)
+    assert edge.node.ledger()[0]["delivered"] == 1000
+    assert edge.node.status()["stored_bytes"] < 20000
+
+
+def test_a_question_for_room_costs_nothing_that_is_owed():
+    world = World()
+    edge = world.edge("e1", resources={"max_storage": 60000})
+    produce(edge, 500)
+    world.run(100)
+    assert not edge.node.resources.can_allocate("storage", 50000)
+    assert edge.node.ledger()[0]["unconfirmed"] == {}
+
+
+def test_room_for_more_than_there_can_be_costs_nothing():
+    world = World()
+    edge = world.edge("e1", resources={"max_storage": 60000})
+    produce(edge, 100)
+    edge.connect()
+    world.run_until(world.drained)
+    stored = edge.node.status()["stored_bytes"]
+    assert not edge.node.resources.can_allocate("storage", 60000)
+    edge.node.resources.evict_if_needed()
+    assert edge.node.status()["stored_bytes"] == stored
+
+
 def test_the_storage_limit_holds_within_one_turn():
     for policy in ("oldest", "reject"):
         world = World()
