@@ -16,7 +16,7 @@ from streamline_core.errors import UsageError
 from .config_paths import FILE_KEYS
 from .config_reading import Reading
 
-# As firmware/streamline_board/main.py has them.
+# As firmware/streamline_board/configuration.py has them.
 BOARD_DEFAULTS = {"frame_bytes_max": 4096}
 BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
 BOARD_SCHEMES = ("mqtt", "mqtts")
