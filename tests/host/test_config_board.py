@@ -91,7 +91,7 @@ def test_what_a_board_would_refuse_is_an_error(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_defaults_of_a_board_are_those_of_the_firmware() -> None:
-    tree = ast.parse((ROOT / "firmware/streamline_board/main.py").read_text())
+    tree = ast.parse((ROOT / "firmware/streamline_board/configuration.py").read_text())
     found: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.startswith("BOARD_"):
