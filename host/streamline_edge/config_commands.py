@@ -1,4 +1,4 @@
-"""`streamline-cli edge config …`: a configuration checked and shown, with no agent needed.
+"""`streamline-cli edge config …`: a configuration checked, shown, and told to boards and editors; no agent is needed.
 
 Rule: problems go to standard error, one a line, and are exit code 2; they are the same that the agent would have.
 """
@@ -12,12 +12,18 @@ from .commands import USAGE, WELL, Arguments, Commands, show
 
 
 def add(commands: Commands) -> None:
-    group = commands.group("config", "check a configuration, or show it")
+    group = commands.group("config", "check a configuration, show it, make one for a board, or the schema for an editor")
     check = group.add(
         "check", _check, "say all that is wrong with a configuration, with its lines; exit code 2 if anything is", agent=False
     )
     check.add_argument("file", metavar="FILE")
     group.add("show", _show, "the values in force, and where each came from")
+    export = group.add(
+        "export", _export, "the configuration for a board, as JSON; what differs there is told on standard error", json=False
+    )
+    export.add_argument("--target", choices=("micropython",), required=True, help="what runs on the board")
+    export.add_argument("--out", metavar="F", help="a file (default: standard output)")
+    group.add("schema", _schema, "the JSON Schema of edge.yaml, for an editor", agent=False, json=False)
 
 
 def _check(arguments: Arguments) -> int:
@@ -45,4 +51,36 @@ def _show(arguments: Arguments) -> int:
 
     reading = config_file.find(getattr(arguments, "config", None), getattr(arguments, "data_dir", None))
     show(arguments, config_shown.rows(reading), tables.configuration)
+    return WELL
+
+
+def _export(arguments: Arguments) -> int:
+    import json
+    from pathlib import Path
+
+    from streamline_core.errors import UsageError
+
+    from . import config_file
+    from .config_board import board_config
+
+    made = board_config(config_file.find(getattr(arguments, "config", None), getattr(arguments, "data_dir", None)))
+    text = json.dumps(made.given, indent=2) + "\n"
+    if arguments.out is None:
+        print(text, end="")
+    else:
+        try:
+            Path(arguments.out).write_text(text)
+        except OSError as e:
+            raise UsageError(f"{arguments.out} cannot be written: {e.strerror}") from None
+    for note in made.notes:
+        print(f"streamline-cli: {note}", file=sys.stderr)
+    return WELL
+
+
+def _schema(arguments: Arguments) -> int:
+    import json
+
+    from .config_schema import schema
+
+    print(json.dumps(schema(), indent=2))
     return WELL

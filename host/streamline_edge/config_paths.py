@@ -10,8 +10,8 @@ from typing import Any
 
 from .yaml_values import KeyPath
 
-FILE_KEYS = ("password_file", "ca_file", "cert_file", "key_file", "broker_password_file")
-PATH_KEYS = (*FILE_KEYS, "data_dir")
+FILE_KEYS = ("password_file", "ca_file", "cert_file", "key_file")  # of the way to the cloud
+PATH_KEYS = (*FILE_KEYS, "broker_password_file", "data_dir")
 
 
 def absolute(path: KeyPath, value: Any, folder: Path, problems: list[tuple[KeyPath, str]]) -> Any:

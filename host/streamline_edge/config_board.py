@@ -1,0 +1,114 @@
+"""A configuration for a board: what a MicroPython node takes of this one's, as a file of JSON.
+
+Rule: what a board would refuse, or could not keep its word on, is an error; what it merely does otherwise is a note. Paths of this machine
+mean nothing there: a file is named as it is to be called on the board. What is not set stays unset, but for what a small heap demands.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from streamline_core.config import ConfigError, EdgeConfig
+from streamline_core.errors import UsageError
+
+from .config_paths import FILE_KEYS
+from .config_reading import Reading
+
+# As firmware/streamline_board/main.py has them.
+BOARD_DEFAULTS = {"frame_bytes_max": 4096}
+BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
+BOARD_SCHEMES = ("mqtt", "mqtts")
+# What a board has no use for, and why.
+LEFT_OUT = {
+    ("broker",): "a board has no broker for devices",
+    ("broker_listen",): "a board has no broker for devices",
+    ("broker_password_file",): "a board has no broker for devices",
+    ("ingest",): "a board has no broker for devices",
+    ("data_dir",): "it is a path of this machine; the board has its own",
+    ("resources", "max_file_descriptors"): "a board counts none",
+    ("resources", "max_connections"): "a board has one",
+}
+
+
+class BoardConfig(NamedTuple):
+    """given: in the shape of edge.yaml. notes: what is otherwise than one may expect, a line each."""
+
+    given: dict[str, Any]
+    notes: list[str]
+
+
+def board_config(reading: Reading) -> BoardConfig:
+    """reading: checked. Raises: UsageError with all that a board would refuse."""
+    given, notes, problems = copy.deepcopy(reading.given), list[str](), list[str]()
+    for (*sections, key), why in LEFT_OUT.items():
+        holder: Any = given
+        for section in sections:
+            holder = holder.get(section) or {}
+        if holder.pop(key, None) is not None:
+            notes.append(f"{'.'.join((*sections, key))} is left out: {why}")
+    _files(given, reading.config, notes)
+    _link(given, reading.config, problems)
+    _sync(given, reading.config, notes, problems)
+    _merges(given, notes, problems)
+    for key, default in BOARD_DEFAULTS.items():
+        given.setdefault(key, default)
+    given["log"] = BOARD_LOG_DEFAULTS | (given.get("log") or {})
+    if not problems:
+        try:
+            EdgeConfig.from_dict(given)
+        except ConfigError as e:
+            problems += str(e).splitlines()
+    if problems:
+        raise UsageError("\n".join(f"for a board: {text}" for text in problems))
+    return BoardConfig(given, notes)
+
+
+def _files(given: dict[str, Any], config: EdgeConfig, notes: list[str]) -> None:
+    for key in FILE_KEYS:
+        if given.get(key) is not None:
+            path = getattr(config, key)
+            given[key] = PurePath(path).name
+            notes.append(f"{key}: copy {path} to the board as {given[key]}, beside its configuration")
+
+
+def _link(given: dict[str, Any], config: EdgeConfig, problems: list[str]) -> None:
+    if config.cloud_endpoint is None:
+        return
+    scheme, _, rest = config.cloud_endpoint.partition("://")
+    if scheme not in BOARD_SCHEMES:
+        problems.append(f"cloud_endpoint: it takes {' and '.join(f'{one}://' for one in BOARD_SCHEMES)}, not {scheme}://")
+    elif scheme == "mqtts" and config.ca_file is None:
+        problems.append("ca_file: is missing; without it a board cannot know who the broker is")
+    given["cloud_endpoint"] = f"{scheme}://{rest.rpartition('@')[2]}"  # a board's user is its node_id
+
+
+def _sync(given: dict[str, Any], config: EdgeConfig, notes: list[str], problems: list[str]) -> None:
+    sync = given["sync"] = dict(given.get("sync") or {})
+    if sync.get("compression") == "zstd":
+        notes.append("sync.compression is deflate: a board has no zstd")
+    if config.sync.compression == "zstd":
+        sync["compression"] = "deflate"
+    if config.sync.windows:
+        notes.append("sync.windows: a board counts them in UTC")
+    condition = sync.get("condition")
+    if condition is not None:
+        if condition.startswith("command:"):
+            problems.append("sync.condition: it runs no commands; use file: or no file:")
+        else:
+            notes.append(f"sync.condition: {condition.partition(':')[2].strip()} is looked for on the board")
+
+
+def _merges(given: dict[str, Any], notes: list[str], problems: list[str]) -> None:
+    lists = [entry for name in ("sync_topics", "local_topics") for entry in given.get(name) or () if isinstance(entry, dict)]
+    for holder in [given, *lists]:
+        merge = holder.get("merge")
+        if merge is None:
+            continue
+        kind, _, path = merge.partition(":")
+        if kind != "python":
+            problems.append(f"merge: {merge}: it runs no WebAssembly; use python:FILE.py")
+        elif path.endswith(".py"):
+            holder["merge"] = f"python:{PurePath(path).name}"
+            notes.append(f"merge: copy {path} to the board as {PurePath(path).name}, beside its configuration")
