@@ -9,21 +9,18 @@ import asyncio
 from typing import Any
 
 from amqtt.broker import Broker
-from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 
 
-class PatientHandler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt may be absent where mypy runs
-    """Says that its client has gone only when all that came from it was taken."""
+class PatientBroker(Broker):  # type: ignore[misc]  # amqtt may be absent where mypy runs
+    async def _client_message_loop(self, client_session: Any, handler: Any) -> None:
+        """Takes one message after the other, until `wait_disconnect` returns: which here is not before all are taken."""
+        wait_disconnect, queue = handler.wait_disconnect, client_session.delivered_message_queue
 
-    async def wait_disconnect(self) -> Any:
-        gone = await super().wait_disconnect()
-        while self.session is not None and not self.session.delivered_message_queue.empty():
-            await asyncio.sleep(0)  # the loop that waits for this takes one at a time
-        return gone
+        async def wait_until_taken() -> Any:
+            gone = await wait_disconnect()
+            while not queue.empty():
+                await asyncio.sleep(0)
+            return gone
 
-
-class PatientBroker(Broker):  # type: ignore[misc]
-    async def _init_handler(self, session: Any, reader: Any, writer: Any) -> PatientHandler:
-        handler = PatientHandler(self.plugins_manager, loop=self._loop)
-        handler.attach(session, reader, writer)
-        return handler
+        handler.wait_disconnect = wait_until_taken
+        await super()._client_message_loop(client_session, handler)
