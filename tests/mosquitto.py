@@ -43,6 +43,7 @@ class Mosquitto:
             "listener %d %s" % (self.port, self.host),
             "allow_anonymous true",
             "persistence false",
+            "max_queued_messages 0",  # it keeps what an agent that was killed has not acknowledged, however much that is
             "set_tcp_nodelay true",
             "log_dest file %s" % self.log,
             "log_timestamp_format %H:%M:%S",

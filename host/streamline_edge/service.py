@@ -37,8 +37,8 @@ class Service:
     async def start(self) -> None:
         await self.agent.start()
         try:
-            await self.control.start()
             await self._start_broker()
+            await self.control.start()  # last: who is answered there may rely on the others
         except BaseException:
             await self.stop()
             raise

@@ -133,9 +133,10 @@ def test_a_service_manager_hears_that_it_is_ready_alive_and_stopping(tmp_path: P
 
 def install(prefix: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     command = [str(BOARDS / "install.sh"), *words, "--prefix", str(prefix)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env={**os.environ, "PYTHON": sys.executable})
+    return subprocess.run(command, capture_output=True, text=True, timeout=130, check=False, env={**os.environ, "PYTHON": sys.executable})
 
 
+@pytest.mark.timeout(400)  # three releases, each with its packages
 def test_an_upgrade_keeps_what_is_there_and_can_be_rolled_back(tmp_path: Path) -> None:
     opt, etc = tmp_path / "opt/streamline-edge", tmp_path / "etc/streamline"
     done = install(tmp_path, "vehicle_ecu", "--node-id", "car-7", "--cloud", "mqtt://127.0.0.1:1")

@@ -18,6 +18,7 @@ node_id: n
 cloud_endpoint: mqtt://127.0.0.1:%d
 sync_topics: [logs]
 sync: {interval_secs: %d, bandwidth_limit: %d}
+log: {batch_bytes: 1024}  # a batch goes as one frame, however slow the link may be
 data_dir: d
 """
 
