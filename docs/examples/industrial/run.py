@@ -34,7 +34,7 @@ def main() -> int:
         story.until("the line has a link", line.connected)
 
         story.tell("A program on the line reads raw data as it comes, and one waits for set points:")
-        raw, setpoints = line.follow("consume machine.raw --follow"), line.follow("watch setpoints")
+        raw, setpoints = line.follow("consume machine.raw --consumer summing --follow"), line.follow("watch setpoints")
         time.sleep(0.5)
 
         story.cloud("produce setpoints --key %s 120" % FORCE)
@@ -43,10 +43,13 @@ def main() -> int:
         story.until("the reader has every stroke", lambda: len(raw.lines) == STROKES // 2)
 
         story.cut()
-        story.tell("The line goes on, and so does all that reads and writes on it:")
+        story.tell("The line goes on, and so does all that writes on it. The reader is replaced meanwhile, and goes on where it was:")
+        raw.end()
         line.produce("machine.raw", strokes(STROKES // 2, STROKES // 2))
-        story.until("the reader has every stroke", lambda: raw.lines == strokes(0, STROKES))
-        line.produce("line.summary", sums(raw.lines))
+        line.cli("consumers")
+        later = line.follow("consume machine.raw --consumer summing --follow")
+        story.until("the reader has every stroke, once", lambda: raw.lines + later.lines == strokes(0, STROKES))
+        line.produce("line.summary", sums(raw.lines + later.lines))
         story.tell("An operator turns the press down by hand; the planners, who cannot see that, turn it up:")
         line.cli("set setpoints %s 110" % FORCE)
         story.until("the press hears of it", lambda: setpoints.lines[-1:] == [FORCE + "\t110"])
