@@ -14,11 +14,31 @@ from collections.abc import Sequence
 
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
-from . import config_commands, init_command, keyed_commands, limit_commands, mesh_commands, record_commands, state_commands, top
+from . import (
+    completion_command,
+    config_commands,
+    init_command,
+    keyed_commands,
+    limit_commands,
+    mesh_commands,
+    record_commands,
+    state_commands,
+    top,
+)
 from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands
 
 INTERRUPTED = 130
-GROUPS = (record_commands, keyed_commands, state_commands, limit_commands, top, mesh_commands, config_commands, init_command)
+GROUPS = (
+    record_commands,
+    keyed_commands,
+    state_commands,
+    limit_commands,
+    top,
+    mesh_commands,
+    config_commands,
+    init_command,
+    completion_command,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

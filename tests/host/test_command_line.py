@@ -1,7 +1,11 @@
 """What holds for every command of `streamline-cli edge`, without an agent."""
 
+import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 from agent_process import ENVIRONMENT
 
@@ -13,3 +17,34 @@ def test_the_command_line_starts_without_what_only_some_commands_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "streamline_edge.cli" in loaded and not SLOW & loaded
+
+
+def script(shell: str) -> str:
+    command = [sys.executable, "-m", "streamline_edge.cli", "edge", "completion", shell]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
+
+
+def completed(line: str) -> list[str]:
+    """What a real bash offers for the last word of the line."""
+    words = line.split(" ")
+    asking = f"""
+COMP_WORDS=({" ".join(repr(word) for word in words)}) COMP_CWORD={len(words) - 1} COMPREPLY=()
+$(complete -p streamline-cli | sed 's/.*-F *\\([^ ]*\\).*/\\1/') streamline-cli {words[-1]!r} {words[-2]!r}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    bash = ["bash", "--norc", "-c", script("bash") + asking]
+    return subprocess.run(bash, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_bash_completes_commands_and_their_words() -> None:
+    assert completed("streamline-cli ed") == ["edge"]
+    assert completed("streamline-cli edge sy") == ["sync"]
+    assert completed("streamline-cli edge config ch") == ["check"]
+    assert completed("streamline-cli edge sync pa") == ["pause"]
+    assert completed("streamline-cli edge consume --fo") == ["--follow"]
+
+
+def test_other_shells_have_a_script_that_knows_the_commands() -> None:
+    for shell in ("zsh", "fish"):
+        assert {"conflicts", "completion", "export"} <= set(re.findall(r"[\w-]+", script(shell)))

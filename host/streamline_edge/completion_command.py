@@ -1,0 +1,42 @@
+"""`streamline-cli edge completion SHELL`: a script with which a shell completes the words of this command line.
+
+Rule: the script is made of the parser, so that it knows every command; it is printed, and where it goes is the user's to say.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from .commands import WELL, Arguments, Commands
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def add(commands: Commands) -> None:
+    help = "a script with which a shell completes these commands"
+    completion = commands.add("completion", _completion, help, agent=False, json=False)
+    completion.add_argument("shell", choices=SHELLS)
+
+
+def _completion(arguments: Arguments) -> int:
+    import shtab
+
+    from .cli import parser
+
+    made = parser()
+    kinds = {"data_dir": shtab.DIRECTORY, "config": shtab.FILE, "file": shtab.FILE, "out": shtab.FILE}
+    for action in _actions(made):
+        if action.dest in kinds:
+            action.complete = kinds[action.dest]  # type: ignore[attr-defined]
+    print(shtab.complete(made, arguments.shell))
+    return WELL
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """All options and arguments, those of the commands too."""
+    for action in parser._actions:  # argparse has no public way to them
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _actions(inner)
