@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
 from . import (
+    command_examples,
     completion_command,
     config_commands,
     init_command,
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     commands = Commands(made, "edge").group("edge", "an edge agent on this machine")
     for group in GROUPS:
         group.add(commands)
+    command_examples.explain(made)
     return made
 
 

@@ -5,9 +5,6 @@ Rule: the script is made of the parser, so that it knows every command; it is pr
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
-
 from .commands import WELL, Arguments, Commands
 
 SHELLS = ("bash", "zsh", "fish")
@@ -23,20 +20,13 @@ def _completion(arguments: Arguments) -> int:
     import shtab
 
     from .cli import parser
+    from .command_examples import commands
 
     made = parser()
     kinds = {"data_dir": shtab.DIRECTORY, "config": shtab.FILE, "file": shtab.FILE, "out": shtab.FILE}
-    for action in _actions(made):
-        if action.dest in kinds:
-            action.complete = kinds[action.dest]  # type: ignore[attr-defined]
+    for command in commands(made):
+        for action in command._actions:  # argparse has no public way to them
+            if action.dest in kinds:
+                action.complete = kinds[action.dest]  # type: ignore[attr-defined]
     print(shtab.complete(made, arguments.shell))
     return WELL
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """All options and arguments, those of the commands too."""
-    for action in parser._actions:  # argparse has no public way to them
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for inner in action.choices.values():
-                yield from _actions(inner)

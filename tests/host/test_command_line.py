@@ -1,6 +1,7 @@
 """What holds for every command of `streamline-cli edge`, without an agent."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from agent_process import ENVIRONMENT
+from streamline_edge import cli, command_examples
 
 SLOW = {"asyncio", "paho", "psutil", "rich", "streamline_core.node", "streamline_edge.agent", "ujson", "yaml"}
 
@@ -48,3 +50,26 @@ def test_bash_completes_commands_and_their_words() -> None:
 def test_other_shells_have_a_script_that_knows_the_commands() -> None:
     for shell in ("zsh", "fish"):
         assert {"conflicts", "completion", "export"} <= set(re.findall(r"[\w-]+", script(shell)))
+
+
+def test_every_command_says_how_it_is_used_and_how_it_ends() -> None:
+    found = list(command_examples.commands(cli.parser()))
+    names = [command.prog.removeprefix(command_examples.PROGRAM).strip() for command in found]
+    assert set(names) == set(command_examples.EXAMPLES) and set(command_examples.CODES) <= set(names)
+    for name, command in zip(names, found, strict=True):
+        text = command.format_help()
+        assert all(f"\n  {example}\n" in text for example in command_examples.EXAMPLES[name]), name
+        assert ("exit codes: " in text) == (name not in command_examples.NO_CODES), name
+
+
+def test_the_examples_are_what_one_can_type() -> None:
+    for name, examples in command_examples.EXAMPLES.items():
+        assert 1 <= len(examples) <= 2
+        for example in examples:
+            words = shlex.split(example)
+            start = words.index("streamline-cli") + 1
+            end = next((i for i, word in enumerate(words) if word in ("|", "||", "&&", "<", ">") and i > start), len(words))
+            arguments = words[start:end]
+            cli.parser().parse_args(arguments)
+            assert not name or " ".join(arguments[1:]).startswith(name), example
+            assert subprocess.run(["sh", "-n", "-c", example]).returncode == 0
