@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-conflict test check bench sim crash fuzz mutants mpy clean
+.PHONY: help setup run demo-conflict demo-offline test check bench sim crash fuzz mutants mpy clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 
 setup: $(READY)  ## make .venv (the other targets do it by themselves)
 	@:
@@ -26,6 +26,9 @@ run: $(READY)  ## the demo: a small fleet, its broker and the cloud; SECONDS=20 
 
 demo-conflict: $(READY)  ## two edges and the cloud write the same keys while cut off, in each strategy
 	@$(PY) tools/demo_conflict.py
+
+demo-offline: $(READY)  ## an outage that fills the disk, and both ledgers afterwards; SECONDS=7 of each outage
+	@$(PY) tools/demo_offline.py $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(READY)  ## all tests; ARGS="-k log -x" goes to pytest
 	@$(PY) -m pytest -q -n 2 $(ARGS)

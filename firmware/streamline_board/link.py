@@ -5,6 +5,7 @@ Must not know: what is in a frame.
 """
 
 import errno
+import gc
 import socket
 
 import ujson
@@ -17,6 +18,7 @@ KEEPALIVE_SECS = 30
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 READ_BYTES = 1024
 READS_PER_TURN = 64
+ASK_FREE_BYTES = 20480  # of the heap; with less, nobody is answered: sync needs it more
 FRAMES_PER_TURN = 16  # then records get their turn
 BOOT_CHARS_MAX = 64
 _POLLIN, _POLLOUT = 1, 4
@@ -41,7 +43,7 @@ class BoardLink:
         self._node = node
         self._clock = clock
         self._poll = poll
-        self._url = parse_url(config.cloud_endpoint)
+        self.url = parse_url(config.cloud_endpoint)
         branch = "streamline/1/%s/" % config.fleet
         self._tx = branch + "n/%s/tx" % config.node_id
         self._rx = branch + "n/%s/rx" % config.node_id
@@ -56,7 +58,10 @@ class BoardLink:
         self._waiting_for = 0
         self._subscribing = 0  # subscriptions not answered yet
         self._buf = bytearray(READ_BYTES)
-        if self._url[0] == "mqtts" and config.ca_file is None:
+        self.answers = None  # what answers questions, while somebody asks
+        self.seen = None  # what it has to know the next time
+        self.up_ms = 0
+        if self.url[0] == "mqtts" and config.ca_file is None:
             raise UsageError("cloud_endpoint %s needs ca_file: without it nobody knows who the broker is" % config.cloud_endpoint)
         user, password = _credentials(config)
         will = (self._status, self._presence(False), 1, True)
@@ -72,6 +77,8 @@ class BoardLink:
         if self._socket is None:
             return self._next_try_ms
         deadline = self._mqtt.deadline_ms(self._clock.monotonic_ms())
+        if self.answers is not None:
+            return self.answers.deadline_ms(deadline)
         return -1 if deadline is None else deadline
 
     def turn(self):
@@ -91,7 +98,7 @@ class BoardLink:
                 self._close(str(error))
 
     def _connect(self, now_ms):
-        scheme, host, port = self._url
+        scheme, host, port = self.url
         sock = None
         try:
             # Resolving a name blocks: MicroPython has no other way to do it. So does a TLS handshake.
@@ -158,20 +165,24 @@ class BoardLink:
                 for topic, qos in ((self._rx, 0), (self._hub, 1), (self._status, 1)):
                     self._mqtt.subscribe(topic, qos)
                     self._subscribing += 1
-            elif kind == "subscribed":
+            elif kind == "subscribed" and self._subscribing:  # not to questions: a broker that lets nobody ask is none the worse
                 if event[2][0] == 0x80:
                     raise OSError("the broker refuses a subscription: look at its access rules for %s" % self._config.node_id)
                 self._subscribing -= 1
                 if not self._subscribing:
-                    self._backoff.up(self._clock.monotonic_ms())
+                    self.up_ms = self._clock.monotonic_ms()
+                    self._backoff.up(self.up_ms)
                     self._mqtt.publish(self._status, self._presence(True), 1, True)
                     self._node.link_up()
+                    self._mqtt.subscribe(self._rx[:-2] + "ask")
             elif kind in ("lost", "refused"):
                 raise OSError("the broker: %s" % (event[1],))
 
     def _message(self, topic, payload):
         if topic == self._rx:
             self._node.receive(payload)
+        elif topic.endswith("/ask"):
+            self._asked(payload)
         elif topic == self._hub or topic == self._status:
             try:
                 said = ujson.loads(bytes(payload))
@@ -183,6 +194,17 @@ class BoardLink:
             elif not online:  # the death of an earlier connection, which the broker saw after our birth
                 self._mqtt.publish(self._status, self._presence(True), 1, True)
 
+    def _asked(self, payload):
+        if self.answers is None and gc.mem_free() >= ASK_FREE_BYTES:
+            try:
+                from .answers import BoardAnswers  # a board that nobody asks does not pay for it
+
+                self.answers = BoardAnswers(self._config, self._node, self)
+            except MemoryError:
+                pass  # it is free in small pieces only
+        if self.answers is not None:
+            self.answers.receive(payload)
+
     def _write(self):
         frames = 0
         while True:
@@ -190,6 +212,10 @@ class BoardLink:
             if data is None:
                 if not self._mqtt.connected or self._subscribing:
                     break
+                piece = self.answers.next_piece() if self.answers is not None else None
+                if piece is not None:
+                    self._mqtt.publish(self._rx[:-2] + "say", piece)
+                    continue
                 frame = self._node.next_frame() if frames < FRAMES_PER_TURN else None
                 if frame is None:
                     break

@@ -10,7 +10,6 @@ gc.threshold(8192)  # collect early and often: a small heap stays in one piece. 
 
 import ujson
 
-import streamline_core
 from streamline_core import VERSION
 from streamline_core.config import EdgeConfig
 from streamline_core.errors import UsageError
@@ -71,13 +70,13 @@ def _fitting(config):
     return config
 
 
-def _let_go(module):
-    """A module of the core that has done its work: nothing refers to it but its package."""
-    name = "streamline_core." + module
+def let_go(name):
+    """Of a module that has done its work: nothing refers to it but its package."""
+    package, _, module = name.rpartition(".")
     if name in sys.modules:
         del sys.modules[name]
-    if hasattr(streamline_core, module):
-        delattr(streamline_core, module)
+    if hasattr(sys.modules[package], module):
+        delattr(sys.modules[package], module)
 
 
 def main(arguments):
@@ -110,9 +109,8 @@ def main(arguments):
         lines = options["--lines"]
         if lines is not None and lines not in config.topics:
             raise UsageError("--lines %s: no such topic in %s" % (lines, options["--config"]))
-        _let_go("config_check")
-        _let_go("config_tables")
-        _let_go("config_values")
+        for name in ("config_check", "config_tables", "config_values"):
+            let_go("streamline_core." + name)
         gc.collect()
         from .loop import Loop  # after the configuration is known to be good
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from streamline_core import VERSION
 from streamline_core.batch import HEADER_BYTES
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.health import Health, limit_problems, waits
 from streamline_core.node import Node
 from streamline_core.resources import CONNECTIONS
 from streamline_host.codecs import codecs
@@ -23,9 +26,8 @@ from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
 from . import config_reload
-from .health import Health
 from .keyed_topics import KeyedTopics, load_merges
-from .limited import Limited
+from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
 from .plain_values import Headers, plain_bytes, plain_record
 from .posix_storage import PosixStorage
 from .readers import Readers
@@ -80,12 +82,13 @@ class Agent(Readers, KeyedTopics, Limited):
             self._waiters = Waiters(loop)
             self.node.open()
             self.node.resources.opened()
-            self.uplink = Uplink(config, self.node, self.poke) if config.cloud_endpoint else None
+            own = {"status": self.status, "health": self.report_health, "resources": self.resources}
+            self.uplink = Uplink(config, self.node, self.poke, own) if config.cloud_endpoint else None
             self._enforce()
         except BaseException:
             self._storage.close()
             raise
-        self.health = Health(loop.time())
+        self.health = Health(self._clock.monotonic_ms())
         self._running = True
         if self.uplink is not None:
             self.node.resources.allocate(CONNECTIONS, 1)
@@ -250,6 +253,15 @@ class Agent(Readers, KeyedTopics, Limited):
             at += len(part)
             yield stored
 
+    async def _memory_freed(self, full: QueueFull) -> None:
+        """Wait until memory is free again. Raises `full` where that takes too long."""
+        give_up = self._loop.time() + MEMORY_SECS_MAX
+        while self.node.resources.memory_full:
+            if self._loop.time() > give_up:
+                raise full
+            await asyncio.sleep(MEMORY_LOOK_SECS)
+            self.poke()
+
     def _fits(self, full: QueueFull) -> bool:
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
         return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
@@ -281,7 +293,7 @@ class Agent(Readers, KeyedTopics, Limited):
                 raise full
             await self._waiters.backlog()
         elif self.node.resources.memory_full:
-            await self.memory(0)
+            await self._memory_freed(full)
         elif self.node_buffered():
             self.poke()
             await self._waiters.room()
@@ -291,10 +303,10 @@ class Agent(Readers, KeyedTopics, Limited):
     # Looking and steering.
 
     def status(self) -> dict[str, Any]:
-        """What the node knows of itself, and the link. JSON-able."""
+        """What the node knows of itself, the link and the process. JSON-able."""
         status: dict[str, Any] = self.node.status()
         status["link"] = self.uplink.status() if self.uplink is not None else None
-        status["data_dir"] = self.config.data_dir
+        status["data_dir"], status["pid"], status["version"] = self.config.data_dir, os.getpid(), VERSION
         failed = [(stream.folder, stream.failure) for stream in self._every_log() if stream.failure is not None]
         status["storage_failures"] = [f"{folder}: {failure}" for folder, failure in failed]
         return status
@@ -306,8 +318,12 @@ class Agent(Readers, KeyedTopics, Limited):
 
     def report_health(self) -> dict[str, Any]:
         """{"healthy": bool, "problems": [text, …]} as of now."""
-        self.health.observe(self._loop.time(), self.status(), self.ledger())
-        return self.health.report(self._loop.time())
+        self._look()
+        return self.health.report(self._clock.monotonic_ms())
+
+    def _look(self) -> None:
+        node = self.node
+        self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), limit_problems(node), waits(node))
 
     def sync_now(self) -> None:
         self.node.sync_now()
@@ -372,5 +388,5 @@ class Agent(Readers, KeyedTopics, Limited):
             self._timer = self._loop.call_later(delay_ms / 1000, self.poke)
 
     def _watch_health(self) -> None:
-        self.health.observe(self._loop.time(), self.status(), self.ledger())
+        self._look()
         self._health_timer = self._loop.call_later(HEALTH_SECS, self._watch_health)

@@ -1,7 +1,7 @@
 """`streamline-cli edge …`: what a person or a script asks of a running agent.
 
 Rule: results go to standard output, everything else is one line on standard error that says what to do. Exit codes: 0
-well, 1 degraded, refused or not there, 2 wrong usage, 3 no agent. Starts fast: a command imports what it needs when it runs.
+well, 1 degraded, refused or not there, 2 wrong usage, 3 no agent, or no answer. Starts fast: a command imports what it needs when it runs.
 Knows no single command.
 """
 
@@ -26,7 +26,7 @@ from . import (
     state_commands,
     top,
 )
-from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands
+from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands, check
 
 INTERRUPTED = 130
 GROUPS = (
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     arguments = parser().parse_args(argv)
     try:
+        check(arguments)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
@@ -58,6 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(e).splitlines():
             print(f"streamline-cli: {line}", file=sys.stderr)
         return _code(e)
+    except (LookupError, TypeError, ValueError) as e:
+        if not hasattr(arguments, "connection"):
+            raise
+        print(f"streamline-cli: {arguments.node} answers what this version cannot show ({e!r}); see --json", file=sys.stderr)
+        return DEGRADED
+    finally:
+        if hasattr(arguments, "connection"):
+            arguments.connection.close()
 
 
 def _code(error: Exception) -> int:
@@ -73,7 +82,7 @@ def _code(error: Exception) -> int:
 def parser() -> argparse.ArgumentParser:
     """All that may be said."""
     made = argparse.ArgumentParser(prog="streamline-cli", description="Ask a running Streamline agent.")
-    commands = Commands(made, "edge").group("edge", "an edge agent on this machine")
+    commands = Commands(made, "edge").group("edge", "an edge agent on this machine; with --node, a node of the fleet")
     for group in GROUPS:
         group.add(commands)
     command_examples.explain(made)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from streamline_core.errors import UsageError
 
 if TYPE_CHECKING:
     from .control_client import ControlClient
@@ -17,7 +19,22 @@ WELL, DEGRADED, USAGE, NO_AGENT = 0, 1, 2, 3  # exit codes
 DEFAULT_DATA_DIR = "streamline-data"
 DATA_DIR_VARIABLE = "STREAMLINE_EDGE_DATA_DIR"
 
+AFAR = (
+    ("--node", "NODE", "which node; it is asked, and nothing is changed"),
+    ("--endpoint", "URL", "of the broker, such as mqtts://USER@HOST"),
+    ("--fleet", "FLEET", "default: default"),
+    ("--password-file", "F", "the password of USER is its first line"),
+    ("--ca-file", "F", "who has certified the broker; default: whom this system trusts"),
+    ("--timeout", "SECS", "how long to wait for an answer; default: 5"),
+)
+
 Arguments = argparse.Namespace
+
+
+class Asked(Protocol):
+    """Whoever answers questions: the agent here, or a node somewhere."""
+
+    def request(self, op: str, **fields: Any) -> dict[str, Any]: ...
 
 
 class Commands:
@@ -30,13 +47,15 @@ class Commands:
         """A word that other commands follow."""
         return Commands(self._parsers.add_parser(name, parents=[_agent_options()], help=help, description=help))
 
-    def add(self, name: str, run: Callable[[Arguments], int], help: str, agent: bool = True, json: bool = True) -> argparse.ArgumentParser:
-        """A command. run: gets the arguments, returns the exit code. agent: it can be told of which agent; json: it has --json.
-        Returns its parser."""
+    def add(
+        self, name: str, run: Callable[[Arguments], int], help: str, agent: bool = True, json: bool = True, asks: bool = False
+    ) -> argparse.ArgumentParser:
+        """A command. run: gets the arguments, returns the exit code. agent: it can be told of which agent; json: it has --json; asks: a
+        node can be asked it from afar. Returns its parser."""
         command = self._parsers.add_parser(name, parents=[_agent_options()] if agent else [], help=help, description=help)
         if json:
             command.add_argument("--json", action="store_true", help="JSON instead of text for people")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, asks=asks)
         return command
 
 
@@ -45,6 +64,9 @@ def _agent_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--data-dir", metavar="D", default=argparse.SUPPRESS, help="data directory of the agent")
     options.add_argument("--config", metavar="F", default=argparse.SUPPRESS, help="configuration of the agent")
+    afar = options.add_argument_group("to ask a node of the fleet, boards too", "through the broker of --config or ./edge.yaml, or:")
+    for name, metavar, help in AFAR:
+        afar.add_argument(name, metavar=metavar, default=argparse.SUPPRESS, type=float if metavar == "SECS" else str, help=help)
     return options
 
 
@@ -64,6 +86,27 @@ def client(arguments: Arguments) -> ControlClient:
     from .control_client import ControlClient
 
     return ControlClient(data_dir(arguments))
+
+
+def check(arguments: Arguments) -> None:
+    """Raises: UsageError where a node somewhere is meant, and the command is none that can be asked from afar."""
+    if getattr(arguments, "node", None) is not None:
+        if not arguments.asks:
+            raise UsageError("--node only asks; do that on the node itself. What can be asked: edge --help")
+    else:
+        for name, _, _ in AFAR:
+            if hasattr(arguments, name[2:].replace("-", "_")):
+                raise UsageError(f"{name} is for asking from afar; say which node with --node")
+
+
+def asked(arguments: Arguments) -> Asked:
+    """Whom the arguments mean: with --node a node somewhere, else the agent. Raises: NoAgent, UsageError."""
+    if getattr(arguments, "node", None) is None:
+        return client(arguments)
+    from . import node_client
+
+    connection = arguments.connection = node_client.client(arguments)
+    return connection
 
 
 def show(arguments: Arguments, data: Any, table: Callable[[Any], None]) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamline_core import VERSION
+from streamline_core import ask
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
-from streamline_core.resources import CONNECTIONS, FILES, LimitReached
+from streamline_core.resources import CONNECTIONS, FILES, MEMORY, LimitReached
 
 from . import control_keyed, control_limits, control_wire
 from .control_wire import Header, number, text
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 64
 IN_FLIGHT_MAX = 64  # produce requests of one connection that wait for the disk
 STREAMS_MAX = 16  # consumers of one connection
+COPIES = 3  # of a body: as it was received, cut into values, and as batches
 SMALL_BYTES = 65536  # a body beyond it is read only where there is memory for it
 RECORDS_MAX = 4096  # of one produce request
 
@@ -102,10 +103,19 @@ class _Connection:
             header_bytes, body_bytes = control_wire.lengths(prefix)
             header = control_wire.read_header(await self._reader.readexactly(header_bytes))
             if body_bytes > SMALL_BYTES:
-                await self.agent.memory(body_bytes)
-            body = await self._reader.readexactly(body_bytes) if body_bytes else b""
-            await self._serve(header, body)
+                await self._serve_large(header, body_bytes)
+            else:
+                await self._serve(header, await self._reader.readexactly(body_bytes) if body_bytes else b"")
             await self._writer.drain()
+
+    async def _serve_large(self, header: Header, body_bytes: int) -> None:
+        """A body that is read only where there is memory for it. Raises: QueueFull."""
+        needed = body_bytes * COPIES
+        await self.agent.memory(needed)
+        try:
+            await self._serve(header, await self._reader.readexactly(body_bytes))
+        finally:
+            self.agent.node.resources.release(MEMORY, needed)
 
     async def _serve(self, header: Header, body: bytes) -> None:
         op = OPS.get(str(header.get("op")))
@@ -140,7 +150,7 @@ class _Connection:
     # Operations: each returns what to add to the answer, or None if it answers by itself.
 
     async def status(self, header: Header, body: bytes) -> Header:
-        return {"status": {**self.agent.status(), "pid": os.getpid(), "version": VERSION}}
+        return {"status": self.agent.status()}
 
     async def ledger(self, header: Header, body: bytes) -> Header:
         return {"ledger": self.agent.ledger()}
@@ -149,11 +159,7 @@ class _Connection:
         return {"health": self.agent.report_health()}
 
     async def topics(self, header: Header, body: bytes) -> Header:
-        topics = [self.agent.config.topics[name] for name in sorted(self.agent.config.topics)]
-        rows = [{"topic": t.name, "kind": t.kind, "direction": t.direction, "partitions": t.partitions} for t in topics]
-        for row, topic in zip(rows, topics, strict=True):
-            row["strategy"] = topic.strategy if topic.kind == "keyed" else None
-        return {"topics": rows}
+        return {"topics": ask.topics(self.agent.node)}
 
     async def sync(self, header: Header, body: bytes) -> Header:
         actions = {"now": self.agent.sync_now, "pause": self.agent.pause, "resume": self.agent.resume}

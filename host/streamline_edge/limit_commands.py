@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamline_core.errors import UsageError
 
-from .commands import DEGRADED, WELL, Arguments, Commands, client, show
+from .commands import DEGRADED, WELL, Arguments, Commands, asked, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ PERCENT_MAX = 100
 
 
 def add(commands: Commands) -> None:
-    resources = commands.add("resources", _resources, "what the node uses of its limits; with limit: set them, for good")
+    resources = commands.add("resources", _resources, "what the node uses of its limits; with limit: set them, for good", asks=True)
     resources.add_argument("action", nargs="?", choices=("limit",), help="limit: set what the options say")
     limits = resources.add_argument_group("of limit")
     for name, metavar, help in (
@@ -31,9 +31,9 @@ def add(commands: Commands) -> None:
     ):
         limits.add_argument(f"--{name}", metavar=metavar, help=help)
     limits.add_argument("--reset", action="store_true", help="the limits of the configuration hold again, except for those given here")
-    consumers = commands.add("consumers", _consumers, "the consumers that have a name: where each is, and how far behind")
+    consumers = commands.add("consumers", _consumers, "the consumers that have a name: where each is, and how far behind", asks=True)
     consumers.add_argument("words", nargs="*", metavar="forget NAME", help="forget: it begins anew, and holds nothing any more")
-    commands.add("queue", _queue, "what is owed to the cloud, and since when")
+    commands.add("queue", _queue, "what is owed to the cloud, and since when", asks=True)
 
 
 def _resources(arguments: Arguments) -> int:
@@ -44,7 +44,7 @@ def _resources(arguments: Arguments) -> int:
         raise UsageError("resources: to set limits, say: resources limit --memory 256MB …")
     if arguments.action is not None and not (limits or arguments.reset):
         raise UsageError("resources limit: say which, such as --memory 256MB --storage 1GB, or --reset")
-    connection = client(arguments)
+    connection = asked(arguments)
     if arguments.action is None:
         resources = connection.request("resources")["resources"]
     else:
@@ -84,7 +84,7 @@ def _consumers(arguments: Arguments) -> int:
     words = arguments.words
     if words and (len(words) != 2 or words[0] != "forget"):
         raise UsageError("consumers takes nothing, or: forget NAME")
-    connection = client(arguments)
+    connection = asked(arguments)
     if words and not connection.request("forget", consumer=words[1])["forgotten"]:
         raise UsageError(f"there is no consumer {words[1]!r}")
     show(arguments, connection.request("consumers")["consumers"], tables.consumers)
@@ -94,5 +94,5 @@ def _consumers(arguments: Arguments) -> int:
 def _queue(arguments: Arguments) -> int:
     from . import tables
 
-    show(arguments, client(arguments).request("queue")["queue"], tables.queue)
+    show(arguments, asked(arguments).request("queue")["queue"], tables.queue)
     return WELL

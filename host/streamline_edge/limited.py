@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
     from streamline_core.node import Node
 
-MEMORY_SECS_MAX = 10.0  # how long somebody waits for memory
-MEMORY_LOOK_SECS = 0.1
+MEMORY_SECS_MAX = 20.0  # how long somebody waits for memory
+MEMORY_LOOK_SECS = 0.02
 FILES_SHARES = 4  # the storage keeps so much of the open files for itself, and as many for reading
 
 
@@ -87,7 +87,8 @@ class Limited:
             self._enforce()
 
     async def memory(self, size: int) -> None:
-        """Wait until `size` bytes more may be used. Raises: QueueFull where that takes too long."""
+        """Wait until `size` bytes more may be used, and reserve them: `node.resources.release` gives them back. Raises: QueueFull where
+        that takes too long."""
         resources = self.node.resources
         waited = 0.0
         while not resources.can_allocate(MEMORY, size):

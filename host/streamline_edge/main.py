@@ -75,7 +75,9 @@ def _parser(edge: bool) -> argparse.ArgumentParser:
 async def serve(configuration: Callable[[], EdgeConfig]) -> None:
     """Run an agent with its doors until SIGTERM or SIGINT. configuration: reads it, now and at each SIGHUP."""
     from .service import Service
+    from .systemd_notify import Notifier
 
+    notifier = Notifier()
     service = Service(configuration())
     stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -96,10 +98,12 @@ async def serve(configuration: Callable[[], EdgeConfig]) -> None:
     await service.start()
     reloading = loop.create_task(_reload_at(hangup, configuration, service.agent))
     reloading.add_done_callback(lambda task: None if task.cancelled() else task.result())  # an error in it ends the agent, too
+    notifier.ready(loop)
     try:
         await stop.wait()
         log.info("stopping")
     finally:
+        notifier.stopping()
         reloading.cancel()
         await service.stop()
     if broken:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from streamline_core.errors import UsageError
 
-from .commands import DEGRADED, WELL, Arguments, Commands, client, show
+from .commands import DEGRADED, WELL, Arguments, Commands, asked, show
 
 
 def add(commands: Commands) -> None:
-    commands.add("status", _status, "the node, its connection and its streams")
-    commands.add("ledger", _ledger, "produced = delivered + pending + lost, for each stream")
-    commands.add("topics", _topics, "the configured topics")
-    commands.add("health", _health, "exit code 0 if all is well, 1 and what is wrong if not")
-    sync = commands.add("sync", _sync, "look at synchronisation, or steer it")
+    commands.add("status", _status, "the node, its connection and its streams", asks=True)
+    commands.add("ledger", _ledger, "produced = delivered + pending + lost, for each stream", asks=True)
+    commands.add("topics", _topics, "the configured topics", asks=True)
+    commands.add("health", _health, "exit code 0 if all is well, 1 and what is wrong if not", asks=True)
+    sync = commands.add("sync", _sync, "look at synchronisation, or steer it", asks=True)
     sync.add_argument("action", choices=("status", "now", "pause", "resume", "plan"))
     sync.add_argument("--budget", metavar="SIZE", help="of plan: how much of the link could be used, such as 5MB")
 
@@ -23,28 +23,28 @@ def add(commands: Commands) -> None:
 def _status(arguments: Arguments) -> int:
     from . import tables
 
-    show(arguments, client(arguments).request("status")["status"], tables.status)
+    show(arguments, asked(arguments).request("status")["status"], tables.status)
     return WELL
 
 
 def _ledger(arguments: Arguments) -> int:
     from . import tables
 
-    show(arguments, client(arguments).request("ledger")["ledger"], tables.ledger)
+    show(arguments, asked(arguments).request("ledger")["ledger"], tables.ledger)
     return WELL
 
 
 def _topics(arguments: Arguments) -> int:
     from . import tables
 
-    show(arguments, client(arguments).request("topics")["topics"], tables.topics)
+    show(arguments, asked(arguments).request("topics")["topics"], tables.topics)
     return WELL
 
 
 def _health(arguments: Arguments) -> int:
     from . import tables
 
-    health = client(arguments).request("health")["health"]
+    health = asked(arguments).request("health")["health"]
     show(arguments, health, tables.health)
     return WELL if health["healthy"] else DEGRADED
 
@@ -54,7 +54,7 @@ def _sync(arguments: Arguments) -> int:
 
     if (arguments.action == "plan") != (arguments.budget is not None):
         raise UsageError("sync plan --budget SIZE, such as 5MB: a plan needs a budget, and nothing else has one")
-    connection = client(arguments)
+    connection = asked(arguments)
     if arguments.action == "plan":
         from streamline_core.config_values import read_size
 

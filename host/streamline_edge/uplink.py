@@ -1,18 +1,21 @@
 """The way to the cloud: frames of the node's session over one MQTT link, with birth and death.
 
 Rule: a frame is asked of the node only when the link has sent all it was given, so that liveness never queues behind
-data. An unreachable broker is a state. Knows nothing of what frames say.
+data; answers to questions from afar go between frames, as they are due. An unreachable broker is a state. Knows nothing of what frames
+and answers say.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ujson
 
+from streamline_core.ask import Answers
 from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
 
@@ -29,13 +32,15 @@ STATUS_BYTES_MAX = 1024
 
 
 class Uplink:
-    """on_input: called after the node was given something, so that the shell lets it work."""
+    """on_input: called after the node was given something, so that the shell lets it work. own: what the shell answers itself of what is
+    asked from afar, as `Answers` has it."""
 
-    def __init__(self, config: EdgeConfig, node: Node, on_input: Callable[[], None]) -> None:
+    def __init__(self, config: EdgeConfig, node: Node, on_input: Callable[[], None], own: dict[str, Callable[[], Any]]) -> None:
         assert config.cloud_endpoint is not None
         prefix = f"streamline/1/{config.fleet}"
-        own = f"{prefix}/n/{config.node_id}"
-        self._tx, self._rx, self._status = f"{own}/tx", f"{own}/rx", f"{own}/status"
+        branch = f"{prefix}/n/{config.node_id}"
+        self._tx, self._rx, self._status = f"{branch}/tx", f"{branch}/rx", f"{branch}/status"
+        self._ask, self._say = f"{branch}/ask", f"{branch}/say"
         self._hub_status = f"{prefix}/hub/status"
         self._config = config
         self._node = node
@@ -43,18 +48,22 @@ class Uplink:
         self._connection = int.from_bytes(os.urandom(4), "big")
         self.url = BrokerUrl.parse(
             config.cloud_endpoint,
+            user=config.node_id,
             password_file=config.password_file,
             ca_file=config.ca_file,
             cert_file=config.cert_file,
             key_file=config.key_file,
         )
+        self._answers = Answers(node, own)
+        self._answer_timer: asyncio.TimerHandle | None = None
         self.frames_out = 0
         self.frames_in = 0
         self.down_reason = "not connected yet"
         self.link = MqttLink(
             self.url,
             config.node_id,
-            subscriptions=[(self._rx, 0), (self._hub_status, 1), (self._status, 1)],
+            subscriptions=[(self._rx, 0), (self._hub_status, 1), (self._status, 1), (self._ask, 0)],
+            dispensable={self._ask},  # a broker that lets nobody ask is none the worse
             on_message=self._message,
             on_up=self._up,
             on_down=self._down,
@@ -95,6 +104,8 @@ class Uplink:
         """Say goodbye and disconnect."""
         if self._condition is not None:
             await self._condition.stop()
+        self._answers.clear()
+        self._wake(-1)
         if self.link.connected:
             self.link.publish(self._status, self._presence(False), qos=1, retain=True)
         await self.link.stop()
@@ -107,13 +118,27 @@ class Uplink:
         for _ in range(FRAMES_PER_PUMP):
             if link.unsent_bytes:
                 return False
+            piece = self._answers.next_piece(self._node.clock.monotonic_ms())
+            if piece is not None:
+                link.publish(self._say, piece)
+                continue
             frame = self._node.next_frame()
             if frame is None:
+                self._wake(self._answers.deadline_ms())
                 return False
             self.frames_out += 1
             # It may be a view of a buffer that the node uses again.
             link.publish(self._tx, bytes(frame))
         return True
+
+    def _wake(self, deadline_ms: int) -> None:
+        """Have the shell come again when the next piece of an answer is due; -1: for no answer."""
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+        if deadline_ms >= 0:
+            delay_ms = max(0, deadline_ms - self._node.clock.monotonic_ms())
+            self._answer_timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._on_input)
 
     def status(self) -> dict[str, object]:
         link = self.link
@@ -140,6 +165,7 @@ class Uplink:
     def _down(self, reason: str) -> None:
         log.info("no connection to %s: %s", self.url, reason)
         self.down_reason = reason
+        self._answers.clear()
         self._node.link_down(reason)
         self._on_input()
 
@@ -154,6 +180,8 @@ class Uplink:
             self._hub(payload)
         elif topic == self._status:
             self._own(payload)
+        elif topic == self._ask:
+            self._answers.receive(payload)
         self._on_input()
 
     def _hub(self, payload: bytes) -> None:

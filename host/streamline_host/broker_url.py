@@ -48,12 +48,13 @@ class BrokerUrl:
         cls,
         text: str,
         *,
+        user: str | None = None,
         password_file: "str | os.PathLike[str] | None" = None,
         ca_file: str | None = None,
         cert_file: str | None = None,
         key_file: str | None = None,
     ) -> "BrokerUrl":
-        """Read `scheme://[user[:password]@]host[:port][/path]`.
+        """Read `scheme://[user[:password]@]host[:port][/path]`. user: whose the password file is, where the URL names nobody.
 
         The password comes from `password_file` (its first line), else the URL, else STREAMLINE_BROKER_PASSWORD, and
         only where the URL names a user. Raises UsageError, without the password in it.
@@ -83,6 +84,7 @@ class BrokerUrl:
         username = unquote(parts.username) if parts.username else None
         password = None
         if password_file is not None:
+            username = username or user
             if username is None:
                 raise UsageError(
                     "broker URL: a password file is given, but no user; write %s://USER@host" % parts.scheme

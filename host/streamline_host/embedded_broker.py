@@ -57,7 +57,7 @@ class EmbeddedBroker:
         Raises UsageError if amqtt is not installed or the address cannot be had.
         """
         try:
-            from amqtt.broker import Broker
+            from .embedded_broker_server import PatientBroker
         except ImportError:
             raise UsageError("the embedded broker needs amqtt: pip install 'streamline-edge[broker]'")
         for name in ("amqtt", "transitions"):
@@ -74,7 +74,7 @@ class EmbeddedBroker:
                 "streamline_host.embedded_broker_auth.ConfinePlugin": {"own_user": OWN_USER},
             },
         }
-        self._broker = Broker(config)
+        self._broker = PatientBroker(config)
         try:
             await self._broker.start()
         except Exception as error:  # amqtt wraps whatever happened in its own BrokerError

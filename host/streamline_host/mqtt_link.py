@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -42,6 +42,7 @@ class MqttLink:
     on_message(topic, payload): payload is bytes; with `manual_ack` a third argument comes, an opaque int for `ack`.
     on_up(): connected and subscribed. on_down(reason): was up, is no longer. on_retry(reason, wait_secs): a try failed.
     on_writable(): `unsent_bytes` fell to 0 after it had not been. will: (topic, payload, qos, retain).
+    dispensable: filters of `subscriptions` that a broker may refuse; the link is up without them.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MqttLink:
         manual_ack: bool = False,
         clean_session: bool = True,
         retry_secs: tuple[float, float] = RETRY_SECS,
+        dispensable: Collection[str] = (),
     ) -> None:
         if not clean_session and not client_id:
             raise UsageError("a kept MQTT session needs a client id")
@@ -83,6 +85,7 @@ class MqttLink:
         self._manual_ack = manual_ack
         self._clean_session = clean_session
         self.retry_secs = retry_secs
+        self._dispensable = dispensable
         self._tls = url.ssl_context()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -269,6 +272,9 @@ class MqttLink:
         if client is not self._client or self._subscribed is None or self._subscribed.done():
             return
         refused = [item[0] for item, code in zip(self.subscriptions, codes, strict=False) if code.is_failure]
+        for topic in [topic for topic in refused if topic in self._dispensable]:
+            log.warning("%s: the broker refused to subscribe us to %s; see its access list", self.url, topic)
+            refused.remove(topic)
         if refused:
             self._subscribed.set_exception(Refused("the broker refused to subscribe us to %s" % ", ".join(refused)))
         else:

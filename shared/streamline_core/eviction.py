@@ -30,7 +30,7 @@ class Evictor:
         self._node = node
         self._limits = node.config.resources
         self.held = False  # whether something that could go is kept for a reader of this node
-        self._kept = True  # whether the storage limit was, when stock was last taken
+        self.kept = True  # whether the storage limit was, when stock was last taken
         self._oldest: "dict[str, tuple[int, int]]" = {}  # by log: (first offset held, the stamp there)
 
     @property
@@ -40,7 +40,7 @@ class Evictor:
 
     def room(self, size: int) -> bool:
         """Whether the limits let so many bytes more be stored."""
-        if self.budget.left <= size or not self._kept:
+        if self.budget.left <= size or not self.kept:
             return self.take_stock(size) and self.budget.left >= size
         return True
 
@@ -61,7 +61,7 @@ class Evictor:
             self.evicted_bytes += freed
             stored -= freed
         self.stored_bytes = stored
-        self._kept = kept = stored <= limit
+        self.kept = kept = stored <= limit
         if kept:
             self.budget.left = limit - stored
         else:  # what is stored is not durable yet, and cannot go: a look for each batch is enough

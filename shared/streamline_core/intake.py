@@ -56,7 +56,7 @@ class Intake:
                 whom = "a reader of this node (see consumers)" if evictor.held else "the cloud"
                 raise StorageFull("%d bytes are stored and owed to %s, as many as resources.max_storage allows" % (stored, whom))
         if self.checks:
-            if node.resources.memory_full:
+            if node.resources.memory_full and topic in node.tables.topics:  # of logs, only the buffer is in memory, and that is bounded
                 raise QueueFull("resources.max_memory: %d bytes, which are used" % (node.resources.limit("memory") or 0))
             if node.queue.bounded and node.topics[topic].direction != "local":
                 node.queue.admit(topic, n, size)

@@ -82,7 +82,7 @@ class Link:
         self._up = False
         self._boot = ""
         self._greet_at_ms = -1
-        self._sync_at_ms = 0  # before this, an interval keeps data waiting
+        self.sync_at_ms = 0  # before this, an interval keeps data waiting
         self._busy = False
         self._shrinks = 0
 
@@ -143,7 +143,7 @@ class Link:
         config = self._config
         self.pacing.bandwidth_limit = config.bandwidth_limit
         self._backoff.change(config.retry.initial_ms, config.retry.max_ms)
-        self._sync_at_ms = min(self._sync_at_ms, self._now() + config.interval_secs * 1000)
+        self.sync_at_ms = min(self.sync_at_ms, self._now() + config.interval_secs * 1000)
         self._renew("the configuration has changed")
 
     def up(self) -> None:
@@ -227,7 +227,7 @@ class Link:
         """All is delivered: what comes next waits for the interval."""
         if (self._busy or self._ordered) and not any([s.pending and not s.urgent for s in session.outlet.senders.values()]):
             if self._busy and self._config.interval_secs:
-                self._sync_at_ms = self._now() + self._config.interval_secs * 1000
+                self.sync_at_ms = self._now() + self._config.interval_secs * 1000
             self._busy = False
             if self._ordered:
                 self._ordered = False
@@ -237,12 +237,12 @@ class Link:
         """Which data may leave now."""
         if self.paused or self.pacing.wait_ms(now_ms):
             return NOTHING
-        return ALL if self.allowed and now_ms >= self._sync_at_ms else URGENT
+        return ALL if self.allowed and now_ms >= self.sync_at_ms else URGENT
 
     def sync_now(self) -> None:
         """Do not wait for the interval, nor for a window or a condition, until all is delivered."""
         before = self.allowed
-        self._sync_at_ms = 0
+        self.sync_at_ms = 0
         self._ordered = True
         self._allowed_changed(before)
         if self._up and self.session is None:
@@ -266,8 +266,8 @@ class Link:
         if wait_ms:
             waiting.append(now_ms + wait_ms)
         if session.state == OPEN and any([s.ready for s in session.outlet.senders.values()]):
-            if now_ms < self._sync_at_ms:
-                waiting.append(self._sync_at_ms)
+            if now_ms < self.sync_at_ms:
+                waiting.append(self.sync_at_ms)
             wait_ms = self.pacing.wait_ms(now_ms)
             if wait_ms:
                 waiting.append(now_ms + wait_ms)

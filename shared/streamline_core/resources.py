@@ -52,7 +52,9 @@ class ResourceManager:
         self._now = node.clock.monotonic_ms
         self._sampled_ms = -SAMPLE_MS
         self._memory = self._files = 0
-        self._more = {MEMORY: 0, FILES: 0}  # allocated since that was measured
+        self._reserved = 0  # bytes of memory that were allocated and not released
+        self._files_more = 0  # allocated since they were counted
+        self._rest = 0  # bytes of memory that the node has at rest, and its buffers
         self._cpu_percent = 0
         self._cpu_ms = meter.cpu_ms() if meter is not None else 0
         self._cpu_sampled_ms = self._now()
@@ -68,6 +70,7 @@ class ResourceManager:
                 needed = (rest + meter.buffers_bytes(buffers)) * MEMORY_NEEDED_PERCENT // 100
                 buffers = max(buffers, buffer_bytes(needed))
             self.needed[MEMORY] = needed
+            self._rest = rest + meter.buffers_bytes(self._node.config.log.buffer_bytes)
             self.needed[FILES] = meter.open_files() + FILES_NEEDED
         for kind in (MEMORY, CPU, FILES):
             if meter is None and self.limit(kind) is not None:
@@ -110,10 +113,10 @@ class ResourceManager:
         """{kind: bytes, percent of one core, or how many}"""
         self._sample(self._now())
         return {
-            MEMORY: self._memory + self._more[MEMORY],
+            MEMORY: self._memory,
             STORAGE: self.evictor.stored_bytes,
             CPU: self._cpu_percent,
-            FILES: self._files + self._more[FILES],
+            FILES: self._files + self._files_more,
             CONNECTIONS: self.connections + (self.elsewhere() if self.elsewhere is not None else 0),
         }
 
@@ -124,7 +127,7 @@ class ResourceManager:
         if now_ms - self._sampled_ms >= SAMPLE_MS:
             self._sampled_ms = now_ms
             self._memory, self._files = meter.memory_bytes(), meter.open_files()
-            self._more[MEMORY] = self._more[FILES] = 0
+            self._files_more = 0
         passed_ms = now_ms - self._cpu_sampled_ms
         if passed_ms >= CPU_SAMPLE_MS:
             cpu_ms = meter.cpu_ms()
@@ -149,6 +152,10 @@ class ResourceManager:
         limit = self.limit(kind)
         if kind == STORAGE:
             return self.evictor.room(amount)
+        if kind == MEMORY and limit is not None:
+            if not self._reserved:
+                return True  # one at a time, whatever it needs: else nothing would ever go on
+            return self._rest + self._reserved + amount <= limit and self.usage()[kind] + amount <= limit
         return limit is None or self.usage()[kind] + amount <= limit
 
     def allocate(self, kind: str, amount: int) -> None:
@@ -160,13 +167,17 @@ class ResourceManager:
             raise LimitReached(kind, "resources.%s: %d of %s are used, and %d more were wanted" % (KEYS[kind], used, limit, amount))
         if kind == CONNECTIONS:
             self.connections += amount
-        elif kind in self._more:
-            self._more[kind] += amount
+        elif kind == MEMORY:
+            self._reserved += amount
+        elif kind == FILES:
+            self._files_more += amount
 
     def release(self, kind: str, amount: int) -> None:
-        """So much is not needed any more. What is measured shows it by itself."""
+        """So much of memory, or so many connections, are not needed any more. What is measured shows it by itself."""
         if kind == CONNECTIONS:
             self.connections -= amount
+        elif kind == MEMORY:
+            self._reserved -= amount
 
     def is_over_limit(self) -> "str | None":
         """The first kind of which more is used than may be."""

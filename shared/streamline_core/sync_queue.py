@@ -30,6 +30,7 @@ class SyncQueue:
         self._config = node.config.sync
         self._room = UNBOUNDED
         self._room_bytes = UNBOUNDED
+        self._refused = 1, 1  # the last that had no room: records, bytes
         self._reached: "dict[str, tuple[int, int, int, int, int]]" = {}  # by log: segment, exchanges, byte, offset, stamp
 
     @property
@@ -39,6 +40,11 @@ class SyncQueue:
     @property
     def has_room(self) -> bool:
         return self._room > 0 and self._room_bytes > 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what was last refused would be refused again, as of the last time stock was taken."""
+        return self._refused[0] > self._room or self._refused[1] > self._room_bytes
 
     def take_stock(self) -> None:
         """Count what is owed."""
@@ -70,6 +76,8 @@ class SyncQueue:
                     text = "%d records wait for the cloud, and sync.max_queue_size allows %d" % (self.depth, config.max_queue_size)
                 else:
                     text = "%d bytes wait for the cloud, and sync.max_queue_bytes allows %d" % (self.bytes, config.max_queue_bytes)
+                if fits:
+                    self._refused = n, size
                 raise BacklogFull(text, policy == BLOCK and fits, fits)
         self._room -= n
         self._room_bytes -= size

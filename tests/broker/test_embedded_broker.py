@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 
 from streamline_core.errors import UsageError
@@ -36,6 +37,36 @@ def link(url: BrokerUrl, name: str, *filters: str) -> tuple[MqttLink, list[tuple
     )
     made.start()
     return made, messages
+
+
+def test_what_a_client_published_before_it_went_is_passed_on() -> None:
+    """A device wakes up, publishes, has it acknowledged, and goes."""
+
+    async def run() -> None:
+        broker = EmbeddedBroker()
+        url = await broker.start()
+        hub, messages = link(BrokerUrl.parse(url), "hub", "sensors/#")
+        await until(lambda: hub.connected)
+        await asyncio.to_thread(publish_and_go, broker.port, 2000)
+        await until(lambda: len(messages) == 2000)
+        assert [int(payload) for _, payload in messages] == list(range(2000))
+        await hub.stop()
+        await broker.stop()
+
+    asyncio.run(run())
+
+
+def publish_and_go(port: int, count: int) -> None:
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "device")
+    client.max_inflight_messages_set(count)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    sent = [client.publish("sensors/1/temperature", b"%d" % n, qos=1) for n in range(count)]
+    for one in sent:
+        one.wait_for_publish(20)
+    assert all(one.is_published() for one in sent)
+    client.disconnect()
+    client.loop_stop()
 
 
 def test_64_kb_messages_and_retained_ones_and_silence(capfd: pytest.CaptureFixture[str]) -> None:

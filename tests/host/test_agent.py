@@ -19,7 +19,6 @@ from streamline_core.table import WATCHED_MAX
 from streamline_core.version import Version
 from streamline_edge import config_file
 from streamline_edge.agent import Agent
-from streamline_edge.health import Health
 from streamline_edge.waiters import RecordLost, Waiters
 
 
@@ -267,27 +266,6 @@ def test_waiters_lost_moved_and_reopened() -> None:
         assert waiters.durable(fresh, 0, 0).result() == 0
 
     asyncio.run(main())
-
-
-def test_health() -> None:
-    def row(**more: Any) -> dict[str, Any]:
-        base = {"topic": "t", "partition": 0, "delivered": 0, "pending": 0, "lost": {}, "unconfirmed": {}, "refused": None}
-        return {**base, **more}
-
-    def link(connected: bool) -> dict[str, Any]:
-        return {"state": "open", "link": {"connected": connected, "endpoint": "mqtt://h:1", "reason": "no answer"}}
-
-    health = Health(0)
-    health.observe(0, link(True), [row(pending=5)])
-    assert health.report(10)["healthy"]
-    health.observe(40, link(True), [row(pending=5)])
-    assert health.report(40)["problems"] == ["connected, but 5 records have not moved for 40 s"]
-    health.observe(41, link(True), [row(pending=4, delivered=1)])
-    assert health.report(41)["healthy"]
-    health.observe(120, link(False), [row(pending=4, delivered=1)])
-    assert "no connection to mqtt://h:1 for 79 s (no answer); 4 records wait" in health.report(120)["problems"]
-    health.observe(120, {"state": "offline", "link": None}, [row(lost={"evicted": 3}, refused="definition")])
-    assert health.report(120)["problems"] == ["t/0: 3 records lost: evicted", "t/0: the cloud refuses it: definition"]
 
 
 def test_what_is_not_bytes_is_refused_and_nothing_of_it_is_stored(tmp_path: Path) -> None:
@@ -616,19 +594,3 @@ def test_a_topic_that_does_not_fit_together_is_refused_by_name(tmp_path: Path) -
         with pytest.raises(ConfigError) as caught:
             config(tmp_path, **wrong)
         assert str(caught.value).startswith(said), caught.value
-
-
-def test_health_of_feeds_and_tables() -> None:
-    def status(feed: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
-        feeds = [{"topic": "f", "partition": 0, "refused": 0, "why": "", **feed}]
-        return {"state": "open", "link": None, "feeds": feeds, "tables": [{"topic": "k", "merge_failures": 0, "unreadable": 0, **table}]}
-
-    health = Health(0)
-    for feed, table, problems in (
-        ({}, {}, []),
-        ({"refused": 2, "why": "no key"}, {}, ["f/0: 2 from the cloud could not be used: no key"]),
-        ({"why": "full"}, {}, ["f/0: what the cloud sends has to wait: full"]),
-        ({}, {"unreadable": 1}, ["k: 1 versions cannot be read"]),
-    ):
-        health.observe(0, status(feed, table), [])
-        assert health.report(0)["problems"] == problems

@@ -74,3 +74,12 @@ def test_certificates(tmp_path: Path) -> None:
         BrokerUrl.parse("mqtts://host", ca_file=missing).ssl_context()
     context = BrokerUrl.parse("mqtts://host").ssl_context()
     assert context is not None and context.check_hostname and BrokerUrl.parse("mqtt://host").ssl_context() is None
+
+
+def test_the_password_of_a_file_is_that_of_the_user_in_the_url_or_else_of_the_node(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    file.chmod(0o600)
+    assert BrokerUrl.parse("mqtt://h", user="n1", password_file=file).username == "n1"
+    assert BrokerUrl.parse("mqtt://somebody@h", user="n1", password_file=file).username == "somebody"
+    assert BrokerUrl.parse("mqtt://h", user="n1").username is None

@@ -1,4 +1,4 @@
-"""`make run`, as a user without a terminal sees it, and the comparison with which it ends."""
+"""`make run` and its siblings, as a user without a terminal sees them, and the comparison with which they end."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import demo
+import demo_ledgers
 from streamline_cloud.store_reader import LedgerRow
 
 TOOL = Path(__file__).parents[2] / "tools" / "demo.py"
@@ -72,14 +72,14 @@ def status(**changes: Any) -> dict[str, Any]:
 
 
 def test_ledgers_that_differ_are_told() -> None:
-    assert demo.compare([status()], [row()]) == []
+    assert demo_ledgers.compare([status()], [row()]) == []
     lost = {"evicted": 2}
-    assert demo.compare([status(delivered=3, lost=lost)], [row(delivered=3, lost=lost)]) == []
-    assert "does not know" in demo.compare([status()], [])[0]
-    assert "the edge's ledger does not add up" in demo.compare([status(delivered=4)], [row()])[0]
-    assert "the cloud's ledger does not add up" in demo.compare([status()], [row(delivered=4)])[0]
-    assert "the edge says" in demo.compare([status(produced=6, delivered=6)], [row()])[0]
-    assert "no edge" in demo.compare([], [row()])[0]
+    assert demo_ledgers.compare([status(delivered=3, lost=lost)], [row(delivered=3, lost=lost)]) == []
+    assert "does not know" in demo_ledgers.compare([status()], [])[0]
+    assert "the edge's ledger does not add up" in demo_ledgers.compare([status(delivered=4)], [row()])[0]
+    assert "the cloud's ledger does not add up" in demo_ledgers.compare([status()], [row(delivered=4)])[0]
+    assert "the edge says" in demo_ledgers.compare([status(produced=6, delivered=6)], [row()])[0]
+    assert "no edge" in demo_ledgers.compare([], [row()])[0]
 
 
 @pytest.mark.slow
@@ -90,3 +90,16 @@ def test_what_conflicts_is_shown_alike_everywhere_as_its_strategy_promises() -> 
     assert done.returncode == 0, done.stdout
     assert re.search(r"custom_merge +price +(edge-1 \+ cloud \+ edge-2 *){3}", done.stdout), done.stdout
     assert "rule: edge_wins: the latest that the edge wrote" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_an_outage_that_fills_the_disk_is_told_alike_by_both_sides() -> None:
+    command = [sys.executable, str(TOOL.with_name("demo_offline.py")), "--quick"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=80)
+    assert done.returncode == 0, done.stdout
+    ledgers = re.findall(r"the (?:edge|cloud) says +([\d,]+) = +([\d,]+) \+ +0 \+ +([\d,]+)", done.stdout)
+    assert len(ledgers) == 4 and ledgers[0] == ledgers[1] and ledgers[2] == ledgers[3], done.stdout
+    assert ledgers[0][2] != "0" and ledgers[2][2] == "0", done.stdout  # evicted; refused
+    assert done.stdout.count("never above the cap of 2.00 MB") == 2, done.stdout
+    assert "the cap held, and both ledgers agree" in done.stdout

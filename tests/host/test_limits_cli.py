@@ -1,7 +1,9 @@
 """Limits, the queue and named consumers on the command line, against a real agent process: set, kept over restarts, enforced, refused."""
 
 import json
+import random
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,3 +175,41 @@ def test_a_live_view_counts_what_moves_between_two_looks(agent: AgentProcess) ->
     assert done.returncode == 0 and done.stdout.count(b"n1: offline") == 2 and b"here" in done.stdout
     first, second = (json.loads(line) for line in agent.cli("top", "--count", "2", "--interval", "0.2", "--json").stdout.splitlines())
     assert first["produced_s"] is None and second["produced_s"] == 0 and second["status"]["node"] == "n1"
+
+
+def test_many_large_requests_at_once_take_turns_within_the_memory(tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, "node_id: n1\nresources: {max_memory: 64MB, max_storage: 64MB}\nlocal_topics: [t]\n")
+    agent.start()
+    assert agent.process is not None
+    process, highest, ended = psutil.Process(agent.process.pid), 0, threading.Event()
+    body, failures = random.Random(1).randbytes(8_000_000), []
+
+    def watch() -> None:
+        nonlocal highest
+        while not ended.wait(0.005):
+            highest = max(highest, process.memory_info().rss)
+
+    def hand_over() -> None:
+        client = ControlClient(str(agent.data_dir))
+        try:
+            for _ in range(3):
+                client.ask("produce", body, topic="t", sizes=[2000] * 4000)
+        except Exception as e:
+            failures.append(e)
+        finally:
+            client.close()
+
+    threads = [threading.Thread(target=hand_over) for _ in range(12)]
+    watcher = threading.Thread(target=watch)
+    try:
+        for thread in (watcher, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert told(agent, "ledger")[0]["produced"] == 12 * 3 * 4000
+        assert highest <= 1.3 * (64 << 20), highest
+    finally:
+        ended.set()
+        watcher.join()
+        agent.kill()

@@ -9,11 +9,12 @@ from world import World
 VALUE = bytes(400)
 
 
-def edge_of(policy="oldest", max_storage=60000, **topics):
+def edge_of(policy="oldest", max_storage=60000, priorities=None, **topics):
     """A node away from any cloud, with these topics: {name: what its entry says beside its name}."""
     world = World()
     entries = [dict(topics[name], topic=name) for name in sorted(topics)]
-    edge = world.edge("e1", sync_topics=entries, resources={"max_storage": max_storage, "eviction_policy": policy})
+    limits = {"max_storage": max_storage, "eviction_policy": policy, "topic_priorities": priorities}
+    edge = world.edge("e1", sync_topics=entries, resources=limits)
     return world, edge
 
 
@@ -49,6 +50,14 @@ def test_by_priority_what_matters_less_goes_first():
     assert lost["a"] == 0 and lost["c"] == 0 and lost["b"] > 0
     fill(edge, "c", 60)
     assert evicted(edge)["a"] == 0 and evicted(edge)["c"] > 0
+
+
+def test_of_what_goes_the_limits_may_think_otherwise_than_of_what_is_sent():
+    _, edge = edge_of("priority", 60000, {"a": 1}, a={"priority": 9}, b={"priority": 2})
+    fill(edge, "a", 60)
+    fill(edge, "b", 60)
+    lost = evicted(edge)
+    assert lost["a"] > 0 and lost["b"] == 0
 
 
 def test_by_use_what_was_neither_written_nor_read_lately_goes_first():

@@ -315,6 +315,15 @@ def test_what_the_cloud_has_makes_room_for_records_that_come_together():
     assert edge.node.status()["stored_bytes"] < 20000
 
 
+def test_a_question_for_room_costs_nothing_that_is_owed():
+    world = World()
+    edge = world.edge("e1", resources={"max_storage": 60000})
+    produce(edge, 500)
+    world.run(100)
+    assert not edge.node.resources.can_allocate("storage", 50000)
+    assert edge.node.ledger()[0]["unconfirmed"] == {}
+
+
 def test_room_for_more_than_there_can_be_costs_nothing():
     world = World()
     edge = world.edge("e1", resources={"max_storage": 60000})

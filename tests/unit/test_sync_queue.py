@@ -77,6 +77,17 @@ def test_who_evicts_keeps_the_newest_and_the_ledger_adds_up():
     assert row["lost"] == {"evicted": log.first} and row["delivered"] == 1000 - log.first
 
 
+def test_who_evicts_gives_back_a_part_of_what_may_be_owed_however_large_a_segment_may_be():
+    world = World()
+    edge = world.edge("e1", log={"segment_bytes": 1 << 20, "batch_bytes": 1024}, sync={"max_queue_size": 80, "queue_full": "evict"})
+    fill(edge, 80)
+    lowest = owed(edge)
+    for _ in range(200):
+        fill(edge, 1)
+        lowest = min(lowest, owed(edge))
+    assert lowest >= 65, lowest
+
+
 def test_each_topic_has_its_own_rule():
     topics = ({"topic": "keep"}, {"topic": "roll", "queue_full": "evict"})
     _, edge = edge_of(None, topics, max_queue_size=100)
