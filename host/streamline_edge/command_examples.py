@@ -26,7 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "keys": ("streamline-cli edge keys settings --prefix kitchen/",),
     "watch": ("streamline-cli edge watch settings --json",),
     "conflicts": ("streamline-cli edge conflicts", "streamline-cli edge conflicts explain settings kitchen/heating"),
-    "status": ("streamline-cli edge status --json",),
+    "status": ("streamline-cli edge status --json", "streamline-cli edge status --node board-3 --config edge.yaml"),
     "ledger": ("streamline-cli edge ledger --config /etc/streamline/edge.yaml",),
     "topics": ("streamline-cli edge topics",),
     "health": ("streamline-cli edge health || logger -t streamline degraded",),
