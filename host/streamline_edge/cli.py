@@ -14,11 +14,32 @@ from collections.abc import Sequence
 
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
-from . import config_commands, init_command, keyed_commands, limit_commands, mesh_commands, record_commands, state_commands, top
+from . import (
+    command_examples,
+    completion_command,
+    config_commands,
+    init_command,
+    keyed_commands,
+    limit_commands,
+    mesh_commands,
+    record_commands,
+    state_commands,
+    top,
+)
 from .commands import DEGRADED, NO_AGENT, USAGE, WELL, Commands, check
 
 INTERRUPTED = 130
-GROUPS = (record_commands, keyed_commands, state_commands, limit_commands, top, mesh_commands, config_commands, init_command)
+GROUPS = (
+    record_commands,
+    keyed_commands,
+    state_commands,
+    limit_commands,
+    top,
+    mesh_commands,
+    config_commands,
+    init_command,
+    completion_command,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     commands = Commands(made, "edge").group("edge", "an edge agent on this machine; with --node, a node of the fleet")
     for group in GROUPS:
         group.add(commands)
+    command_examples.explain(made)
     return made
 
 

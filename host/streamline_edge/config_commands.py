@@ -6,9 +6,12 @@ Rule: problems go to standard error, one a line, and are exit code 2; they are t
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .commands import USAGE, WELL, Arguments, Commands, show
+
+if TYPE_CHECKING:
+    from .config_reading import Reading
 
 
 def add(commands: Commands) -> None:
@@ -50,8 +53,23 @@ def _show(arguments: Arguments) -> int:
     from . import config_file, config_shown, tables
 
     reading = config_file.find(getattr(arguments, "config", None), getattr(arguments, "data_dir", None))
+    _put_operator_limits(reading)
     show(arguments, config_shown.rows(reading), tables.configuration)
     return WELL
+
+
+def _put_operator_limits(reading: Reading) -> None:
+    """Those that were set on the agent of that data directory come before all. Raises: UsageError."""
+    from streamline_core.resources import KEYS
+
+    from . import operator_limits
+    from .config_reading import Place
+
+    limits = operator_limits.read(reading.config.data_dir)
+    for kind, value in limits.items():
+        reading.put(("resources", KEYS.get(kind, kind)), value, Place("edge resources limit"))
+    if limits:
+        reading.check()
 
 
 def _export(arguments: Arguments) -> int:

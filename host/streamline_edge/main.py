@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from .agent import Agent
 
 LEVELS = ("debug", "info", "warning", "error")
+EPILOG = """examples:
+  streamline --edge --config edge.yaml
+  STREAMLINE_EDGE_SYNC__INTERVAL_SECS=30 streamline --edge --data-dir /var/lib/streamline
+
+exit codes: 0 it was ended; 1 it failed; 2 wrong usage, or a configuration with problems"""
 
 log = logging.getLogger("streamline")
 
@@ -54,7 +59,12 @@ def main(argv: Sequence[str] | None = None, edge: bool = False) -> int:
 
 
 def _parser(edge: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m streamline_edge" if edge else "streamline", description="Run a Streamline edge agent.")
+    parser = argparse.ArgumentParser(
+        prog="python -m streamline_edge" if edge else "streamline",
+        description="Run a Streamline edge agent in the foreground. SIGTERM ends it cleanly, SIGHUP reloads its configuration.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--edge", action="store_true", help="edge mode")
     parser.add_argument("--config", metavar="F", help="configuration file (default: ./edge.yaml, if it is there)")
     parser.add_argument("--data-dir", metavar="D", help="where the data is; overrides the configuration")

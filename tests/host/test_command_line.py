@@ -1,9 +1,15 @@
 """What holds for every command of `streamline-cli edge`, without an agent."""
 
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 
+import pytest
+
 from agent_process import ENVIRONMENT
+from streamline_edge import cli, command_examples
 
 SLOW = {"asyncio", "paho", "psutil", "rich", "streamline_core.node", "streamline_edge.agent", "ujson", "yaml"}
 
@@ -13,3 +19,57 @@ def test_the_command_line_starts_without_what_only_some_commands_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "streamline_edge.cli" in loaded and not SLOW & loaded
+
+
+def script(shell: str) -> str:
+    command = [sys.executable, "-m", "streamline_edge.cli", "edge", "completion", shell]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
+
+
+def completed(line: str) -> list[str]:
+    """What a real bash offers for the last word of the line."""
+    words = line.split(" ")
+    asking = f"""
+COMP_WORDS=({" ".join(repr(word) for word in words)}) COMP_CWORD={len(words) - 1} COMPREPLY=()
+$(complete -p streamline-cli | sed 's/.*-F *\\([^ ]*\\).*/\\1/') streamline-cli {words[-1]!r} {words[-2]!r}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    bash = ["bash", "--norc", "-c", script("bash") + asking]
+    return subprocess.run(bash, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_bash_completes_commands_and_their_words() -> None:
+    assert completed("streamline-cli ed") == ["edge"]
+    assert completed("streamline-cli edge sy") == ["sync"]
+    assert completed("streamline-cli edge config ch") == ["check"]
+    assert completed("streamline-cli edge sync pa") == ["pause"]
+    assert completed("streamline-cli edge consume --fo") == ["--follow"]
+
+
+def test_other_shells_have_a_script_that_knows_the_commands() -> None:
+    for shell in ("zsh", "fish"):
+        assert {"conflicts", "completion", "export"} <= set(re.findall(r"[\w-]+", script(shell)))
+
+
+def test_every_command_says_how_it_is_used_and_how_it_ends() -> None:
+    found = list(command_examples.commands(cli.parser()))
+    names = [command.prog.removeprefix(command_examples.PROGRAM).strip() for command in found]
+    assert set(names) == set(command_examples.EXAMPLES) and set(command_examples.CODES) <= set(names)
+    for name, command in zip(names, found, strict=True):
+        text = command.format_help()
+        assert all(f"\n  {example}\n" in text for example in command_examples.EXAMPLES[name]), name
+        assert ("exit codes: " in text) == (name not in command_examples.NO_CODES), name
+
+
+def test_the_examples_are_what_one_can_type() -> None:
+    for name, examples in command_examples.EXAMPLES.items():
+        assert 1 <= len(examples) <= 2
+        for example in examples:
+            words = shlex.split(example)
+            start = words.index("streamline-cli") + 1
+            end = next((i for i, word in enumerate(words) if word in ("|", "||", "&&", "<", ">") and i > start), len(words))
+            arguments = words[start:end]
+            cli.parser().parse_args(arguments)
+            assert not name or " ".join(arguments[1:]).startswith(name), example
+            assert subprocess.run(["sh", "-n", "-c", example]).returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamline_core.config_tables import TABLE
-from streamline_edge import cli
+from streamline_edge import cli, operator_limits
 
 WELL = """
 edge:
@@ -85,6 +85,16 @@ def test_show_names_every_key_with_its_value_and_where_that_came_from(folder: Pa
     assert shown(capsys)["node_id"][1] == "this machine's name"
     text = said(capsys, "show", "--config", "well.yaml")[0]
     assert "resources.topic_priorities" in text and "{a: 3}" in text
+
+
+def test_show_says_which_limits_an_operator_has_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "d").mkdir()
+    operator_limits.write("d", {"storage": 1 << 30, "cpu": 20, "eviction_policy": "lru"})
+    rows = shown(capsys, "--config", "well.yaml", "--data-dir", "d")
+    assert rows["resources.max_storage"] == (1 << 30, "edge resources limit")
+    assert rows["resources.max_cpu_percent"] == (20, "edge resources limit")
+    assert rows["resources.eviction_policy"] == ("lru", "edge resources limit")
+    assert rows["resources.topic_priorities"] == ({"a": 3}, "well.yaml:6") and rows["resources.max_memory"][1] == "default"
 
 
 def test_show_hides_a_password(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,16 @@ def wait_until_delivered(folder: Path, count: int) -> None:
     raise AssertionError("the records did not arrive")
 
 
+def test_the_tools_of_the_configuration_guide(tmp_path: Path) -> None:
+    """Line by line, as one would type them."""
+    text = (ROOT / "docs/CONFIGURATION.md").read_text().split("## Tools for it")[1]
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.S)
+    printed = [typed(line, tmp_path) for line in script.strip().splitlines()]
+    assert printed[0].startswith("edge.yaml: node edge-7, 2 topics") and printed[1] == "edge.yaml: well: node edge-7, 2 topics\n"
+    assert printed[2].split() == ["sync.interval_secs", "30", "STREAMLINE_EDGE_SYNC__INTERVAL_SECS"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["board.json", "edge.schema.json", "edge.yaml", "streamline-cli.bash"]
+
+
 def test_the_python_example_of_the_readme(tmp_path: Path) -> None:
     (text,) = blocks("python", "Use it")
     done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=30)
