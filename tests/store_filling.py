@@ -11,7 +11,7 @@ from streamline_core.batch import HEADER_BYTES, UNTRUSTED, pack_header
 from streamline_core.builder import control_batch, dense_batch
 from streamline_core.extension import pack_own
 from streamline_core.hub_table import HubTable
-from streamline_core.record import encode_record
+from streamline_core.record_encoder import encode_record
 from streamline_core.store_ops import ChunkReceived, GapReceived, Op, StreamChanged, StreamState
 from streamline_core.stream import StreamId
 from streamline_host.codecs import codecs

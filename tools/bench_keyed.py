@@ -27,7 +27,7 @@ from streamline_core.credit import CreditPool
 from streamline_core.extension import pack_carried
 from streamline_core.feed import FeedReceiver
 from streamline_core.node import Node
-from streamline_core.record import encode_record
+from streamline_core.record_encoder import encode_record
 from streamline_core.store_ops import ChunkReceived, StreamState
 from streamline_core.stream import StreamId
 from streamline_core.version import Version

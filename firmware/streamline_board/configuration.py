@@ -21,16 +21,19 @@ Without --lines it streams what it reads from /proc into those of the topics `lo
 
 # What a heap of 256 KB can bear, where the configuration says nothing. buffer_bytes is no memory here: it is in the file, not synced yet.
 BOARD_DEFAULTS = {"frame_bytes_max": 4096}
+BOARD_RESOURCE_DEFAULTS = {"max_storage": 16777216}
+BOARD_SEGMENTS_MAX = 256  # of what is stored: a node remembers where each begins
 BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
 
 
 def _shrink(given):
     """Fill in a board's defaults; what is not a mapping is left for the check to name."""
     if isinstance(given, dict):
-        log = given.get("log")
-        if log is None:
-            log = given["log"] = {}
-        for section, defaults in ((given, BOARD_DEFAULTS), (log, BOARD_LOG_DEFAULTS)):
+        for name in ("log", "resources"):
+            if given.get(name) is None:
+                given[name] = {}
+        every = ((given, BOARD_DEFAULTS), (given["log"], BOARD_LOG_DEFAULTS), (given["resources"], BOARD_RESOURCE_DEFAULTS))
+        for section, defaults in every:
             if isinstance(section, dict):
                 for key in defaults:
                     section.setdefault(key, defaults[key])
@@ -61,4 +64,9 @@ def _fitting(config):
         raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
     if config.resources.max_file_descriptors is not None:
         raise UsageError("resources.max_file_descriptors: a board has none; remove it")
+    segments = config.resources.max_storage // config.log.segment_bytes
+    if segments > BOARD_SEGMENTS_MAX:
+        least = -(-config.resources.max_storage // BOARD_SEGMENTS_MAX)
+        raise UsageError("log.segment_bytes: resources.max_storage is %d of them, and a board remembers %d; use at least %d"
+                         % (segments, BOARD_SEGMENTS_MAX, least))
     return config

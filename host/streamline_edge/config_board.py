@@ -19,6 +19,7 @@ from .config_reading import Reading
 # As firmware/streamline_board/configuration.py has them.
 BOARD_DEFAULTS = {"frame_bytes_max": 4096}
 BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
+BOARD_SEGMENTS_MAX = 256
 BOARD_SCHEMES = ("mqtt", "mqtts")
 # What a board has no use for, and why.
 LEFT_OUT = {
@@ -55,6 +56,7 @@ def board_config(reading: Reading) -> BoardConfig:
     for key, default in BOARD_DEFAULTS.items():
         given.setdefault(key, default)
     given["log"] = BOARD_LOG_DEFAULTS | (given.get("log") or {})
+    _segments(given, reading, problems)
     if not problems:
         try:
             EdgeConfig.from_dict(given)
@@ -63,6 +65,19 @@ def board_config(reading: Reading) -> BoardConfig:
     if problems:
         raise UsageError("\n".join(f"for a board: {text}" for text in problems))
     return BoardConfig(given, notes)
+
+
+def _segments(given: dict[str, Any], reading: Reading, problems: list[str]) -> None:
+    """A board remembers where each segment begins: so they are larger where there is much storage."""
+    if (given.get("resources") or {}).get("max_storage") is None:
+        return
+    most, log = reading.config.resources.max_storage, reading.given.get("log") or {}
+    if log.get("segment_bytes") is None:
+        while most // given["log"]["segment_bytes"] > BOARD_SEGMENTS_MAX:
+            given["log"]["segment_bytes"] *= 2
+    elif most // reading.config.log.segment_bytes > BOARD_SEGMENTS_MAX:
+        least = -(-most // BOARD_SEGMENTS_MAX)
+        problems.append(f"log.segment_bytes: it remembers {BOARD_SEGMENTS_MAX} of resources.max_storage; use at least {least}")
 
 
 def _files(given: dict[str, Any], config: EdgeConfig, notes: list[str]) -> None:

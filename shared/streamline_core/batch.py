@@ -8,13 +8,13 @@ import binascii
 import struct
 
 from .errors import CorruptRecord
-from .record import Record, read_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
     from .ports import Buffer
+    from .record import Record
 
 HEADER_BYTES = 64
 BATCH_BYTES_MAX = 65408  # with a frame's header and a seal's it fits the largest frame, 64 KB, even if it does not compress
@@ -145,6 +145,8 @@ def records(header: Header, batch: "Buffer") -> "Iterator[Record]":
     """The records of one whole batch, in offset order (none for a control batch). Raises CorruptRecord if they do not fill it."""
     if header.control:
         return
+    from .record import Record, read_records  # a board that only writes does not pay for them
+
     trusted = header.trusted
     if header.flags & DENSE:
         view = memoryview(batch)

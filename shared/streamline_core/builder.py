@@ -8,7 +8,7 @@ import binascii
 import struct
 
 from .batch import CONTROL, DENSE, HEADER_BYTES, UNTRUSTED, pack_header
-from .record import encode_record
+from .record_encoder import encode_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

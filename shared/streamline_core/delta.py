@@ -11,7 +11,8 @@ are kept.
 from . import difference
 from .batch import DENSE, HEADER_BYTES, parse_header
 from .errors import CorruptRecord, ProtocolError
-from .record import get_varint, put_varint
+from .record import get_varint
+from .record_encoder import put_varint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

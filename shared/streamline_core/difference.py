@@ -15,7 +15,8 @@ import struct
 from array import array
 
 from .errors import CorruptRecord
-from .record import get_varint, put_varint
+from .record import get_varint
+from .record_encoder import put_varint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

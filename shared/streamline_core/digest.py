@@ -25,7 +25,7 @@ import hashlib
 import struct
 
 from .errors import ProtocolError
-from .record import put_varint
+from .record_encoder import put_varint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import struct
 
 from .batch import OFFSET_MAX
 from .errors import CorruptRecord, ProtocolError, UsageError
-from .record import get_varint, put_varint
+from .record import get_varint
+from .record_encoder import put_varint
 from .stream import NODE_ID_CHARS_MAX, check_node_id
 from .utf8 import decode_utf8
 from .version import SIDES, WRITERS_MAX, Version

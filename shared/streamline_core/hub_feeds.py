@@ -16,7 +16,7 @@ from .gaps import CORRUPT
 from .hub_table import HubTable, StoreReplica
 from .lineage import term_at
 from .log_reader import Piece
-from .record import put_varint
+from .record_encoder import put_varint
 from .recut import rebased, recut
 from .store_ops import FeedConfirmed
 from .stream import StreamId

@@ -10,7 +10,8 @@ from .delta import VALUE_BYTES_MIN, Delta
 from .digest import entry_hash, replaced
 from .errors import CorruptRecord
 from .extension import pack_carried, pack_writer, version_of, writer_of
-from .record import Record, encode_record, read_records
+from .record import Record, read_records
+from .record_encoder import encode_record
 from .store_ops import TombstoneDropped, VersionRefused, VersionStands
 from .stream import StreamId
 from .table import KEY_BYTES_MAX

@@ -10,7 +10,7 @@ from .batch import BATCH_BYTES_MAX, HEADER_BYTES, UNTRUSTED, pack_header
 from .errors import QueueFull, UsageError
 from .extension import pack_own
 from .log import MOVE_ROOM_BYTES
-from .record import encode_record
+from .record_encoder import encode_record
 from .recovery import random_u32
 from .store_ops import ChunkReceived, StreamState
 from .stream import StreamId

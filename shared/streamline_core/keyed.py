@@ -14,7 +14,7 @@ from .errors import CorruptRecord, ProtocolError, QueueFull, StorageFull
 from .extension import UNTRUSTED, pack_carried, pack_own, pack_writer, parse_extension
 from .gaps import CORRUPT
 from .reconcile import read_gone
-from .record import encode_record
+from .record_encoder import encode_record
 from .recovery import open_log
 from .segments import segment_name
 from .stream import StreamId

@@ -18,6 +18,9 @@ ACK_BYTES_MAX = 2048
 """Acknowledgements waiting to be sent; a peer that makes more and reads none is dropped."""
 
 
+PUBLISH_BITS, PUBLISH_QOS_0 = 0xF6, 0x30  # of a packet's first byte: its type, and the two bits of its quality of service
+
+
 class Inbox:
     """Bytes from the peer, taken packet by packet (section 2.2)."""
 
@@ -28,6 +31,7 @@ class Inbox:
     def clear(self) -> None:
         """Forget all that was received."""
         self._held = 0  # bytes of the packet in pieces
+        self._passed_over = 0  # bytes still to come of one that is not taken
         self._input = memoryview(b"")  # the shell's bytes, and how far they are taken
         self._at = 0
 
@@ -41,15 +45,28 @@ class Inbox:
     def take(self) -> "Optional[memoryview]":
         """Return the next whole packet, valid until the next ``take`` or ``put``, or None until more bytes come.
 
-        Raises ProtocolError for one that is longer than the buffer, or a length of more than 4 bytes.
+        A message that is longer than the buffer, and that nobody waits to see acknowledged, is passed over: whoever may send us one must
+        not be able to cut us off. Raises ProtocolError for another packet that is longer, or a length of more than 4 bytes.
         """
-        if self._held == 0:
-            whole = self._packet_bytes(self._input[self._at :])
-            if whole and whole <= len(self._input) - self._at:
-                self._at += whole
-                return self._input[self._at - whole : self._at]
-        while self._at < len(self._input):
+        while True:
+            if self._passed_over:
+                count = min(self._passed_over, len(self._input) - self._at)
+                self._at += count
+                self._passed_over -= count
+            if self._at == len(self._input):
+                return None
+            if self._held == 0:
+                whole = self._packet_bytes(self._input[self._at :])
+                if whole > len(self._packet):
+                    self._passed_over = whole
+                    continue
+                if whole and whole <= len(self._input) - self._at:
+                    self._at += whole
+                    return self._input[self._at - whole : self._at]
             whole = self._packet_bytes(self._packet[: self._held])
+            if whole > len(self._packet):
+                self._passed_over, self._held = whole - self._held, 0
+                continue
             count = min(whole - self._held if whole else 1, len(self._input) - self._at)
             self._packet[self._held : self._held + count] = self._input[self._at : self._at + count]
             self._held += count
@@ -58,7 +75,6 @@ class Inbox:
                 whole = self._held
                 self._held = 0
                 return self._packet[:whole]
-        return None
 
     def _packet_bytes(self, data: memoryview) -> int:
         # The length of the packet that data begins, header included; 0 while that cannot be told.
@@ -68,7 +84,7 @@ class Inbox:
                 return 0
             length |= (data[at] & 127) << 7 * (at - 1)
             if data[at] < 128:
-                if length + at + 1 > len(self._packet):
+                if length + at + 1 > len(self._packet) and data[0] & PUBLISH_BITS != PUBLISH_QOS_0:
                     raise ProtocolError("MQTT packet longer than %d bytes" % len(self._packet))
                 return length + at + 1
         raise ProtocolError("MQTT length of more than 4 bytes")

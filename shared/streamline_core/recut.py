@@ -8,7 +8,7 @@ import binascii
 import struct
 
 from .batch import DENSE, HEADER_BYTES, SPAN_MAX, batches, pack_header, records, understood
-from .record import encode_record
+from .record_encoder import encode_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import struct
 
 from .digest import entry_hash, replaced
 from .extension import CLOUD_SIDE, DEMOTED, UNTRUSTED, writer_of
-from .record import get_varint, put_varint
+from .record import get_varint
+from .record_encoder import put_varint
 from .version import SIDES, Version
 
 TYPE_CHECKING = False

@@ -139,11 +139,14 @@ def test_a_second_node_on_one_data_directory_is_refused(mosquitto: Mosquitto, tm
         process.wait()
 
 
+MANY_SEGMENTS = '{"node_id": "a", "log": {"segment_bytes": 65536}, "resources": {"max_storage": "64MB"}}'
+
+
 def test_what_is_wrong_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
     board = Board(tmp_path, mosquitto.port, frame_bytes_max=99)
     result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
     assert result.returncode == 2 and "frame_bytes_max" in result.stderr and "99" in result.stderr
-    for content, words in (("[", "not JSON"), ("[]", "not a mapping"), ('{"node_id": "a", "log": 5}', "log")):
+    for content, words in (("[", "not JSON"), ("[]", "not a mapping"), ('{"node_id": "a", "log": 5}', "log"), (MANY_SEGMENTS, "at least 262144")):
         board.config.write_text(content)
         result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
         assert result.returncode == 2 and words in result.stderr, result

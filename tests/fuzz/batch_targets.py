@@ -17,7 +17,8 @@ from streamline_core import batch as b
 from streamline_core.batch import Header, batches, body_is_whole, dense_lengths, parse_header, records, understood
 from streamline_core.errors import CorruptRecord
 from streamline_core.extension import pack_carried, pack_own, version_of
-from streamline_core.record import Record, encode_record, read_records
+from streamline_core.record import Record, read_records
+from streamline_core.record_encoder import encode_record
 from streamline_core.recut import recut
 from streamline_core.version import WRITERS_MAX, Version
 from streamline_host.codecs import codecs

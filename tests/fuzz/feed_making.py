@@ -14,7 +14,7 @@ from fuzz.frame_making import NODE
 from fuzz.target import REFUSED, attempt
 from streamline_core import cbor_plain, frames
 from streamline_core.errors import UsageError
-from streamline_core.record import encode_record, put_varint
+from streamline_core.record_encoder import encode_record, put_varint
 from streamline_core.topic import TopicDefinition
 
 KEYED, DOWN, BOTH = "state", "promo", "chat"

@@ -29,7 +29,7 @@ from streamline_core.delta import Deltas, lengthen, shorten
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull, UsageError
 from streamline_core.extension import pack_own, pack_writer
 from streamline_core.frames import DIFFERENCE, HAVE
-from streamline_core.record import encode_record
+from streamline_core.record_encoder import encode_record
 
 GOOD_KEY = b"a good key"
 NODE_MS_MAX = 6 * ANSWER_MS_MAX  # of virtual time, until what is odd is read again and what is good is there

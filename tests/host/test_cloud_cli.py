@@ -21,7 +21,7 @@ from streamline_cloud.main import main
 from streamline_cloud.read_command import rfc3339
 from streamline_cloud.store_reader import StoreReader
 from streamline_core.batch import HEADER_BYTES, pack_header
-from streamline_core.record import encode_record
+from streamline_core.record_encoder import encode_record
 from streamline_core.store_ops import ChunkReceived, NodeSeen, StreamState, TopicDefined
 from streamline_core.stream import StreamId
 from streamline_core.topic import TopicDefinition

@@ -52,7 +52,7 @@ def test_what_a_board_has_no_use_for_is_left_out_and_said(tmp_path: Path, capsys
             {"topic": "carts", "kind": "keyed", "direction": "bidirectional", "strategy": "custom_merge", "merge": "python:carts.py"},
         ],
         "frame_bytes_max": 4096,
-        "log": {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8},
+        "log": {"segment_bytes": 262144, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8},
     }
     EdgeConfig.from_dict(given)
     notes = [line.removeprefix("streamline-cli: ") for line in err.splitlines()]
@@ -77,6 +77,10 @@ def test_what_is_set_is_kept_and_defaults_of_this_machine_are_not(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "resources: {max_storage: 64MB}\nlog: {segment_bytes: 64KB}",
+            "log.segment_bytes: it remembers 256 of resources.max_storage; use at least 262144",
+        ),
         ("cloud_endpoint: https://h", "cloud_endpoint: it takes mqtt:// and mqtts://, not https://"),
         ("cloud_endpoint: mqtts://h", "ca_file: is missing"),
         ("sync: {condition: 'command:true'}", "sync.condition: it runs no commands"),
@@ -96,7 +100,8 @@ def test_the_defaults_of_a_board_are_those_of_the_firmware() -> None:
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.startswith("BOARD_"):
             found[node.targets[0].id] = ast.literal_eval(node.value)
-    assert found == {"BOARD_DEFAULTS": config_board.BOARD_DEFAULTS, "BOARD_LOG_DEFAULTS": config_board.BOARD_LOG_DEFAULTS}
+    assert found.pop("BOARD_RESOURCE_DEFAULTS")["max_storage"] == found["BOARD_LOG_DEFAULTS"]["segment_bytes"] * found["BOARD_SEGMENTS_MAX"]
+    assert found == {name: getattr(config_board, name) for name in ("BOARD_DEFAULTS", "BOARD_LOG_DEFAULTS", "BOARD_SEGMENTS_MAX")}
 
 
 @pytest.mark.micropython

@@ -4,6 +4,7 @@ from harness import raises
 from streamline_core import mqtt, mqtt_buffers
 from streamline_core.errors import ProtocolError, QueueFull, UsageError
 from streamline_core.mqtt import MqttClient
+from streamline_core.mqtt_buffers import Inbox
 
 CONNACK = b"\x20\x02\x00\x00"
 # What a broker may say after it, and the events that it makes.
@@ -210,8 +211,8 @@ def test_what_the_peer_may_not_say():
         b"\x32\x04\x00\x01t\x00",  # packet id cut short, zero
         b"\x32\x05\x00\x01t\x00\x00",
         b"\x30\xff\xff\xff\xff\x01",  # lengths: five bytes, more than the buffer
-        b"\x30\x80\x08",
-        b"\x30\xff\xff\xff\x7f",
+        b"\x32\x80\x08",
+        b"\x90\xff\xff\xff\x7f",
     ):
         for size in (1, len(data)):
             client = asked()
@@ -361,3 +362,21 @@ def test_keepalive():
     client.connect(200)
     assert feed(client, CONNACK, 200) == [("connected", False)]
     assert client.deadline_ms(10**9) is None
+
+
+def test_a_message_too_long_for_the_buffer_is_passed_over_and_what_follows_arrives():
+    short, long_ = b"\x30\x05\x00\x01thi", b"\x30" + bytes((0xE8, 0x07)) + b"\x00\x01t" + bytes(997)
+    stream = short + long_ + short + long_ + long_ + short
+    for size in (1, 2, 3, 7, 64, 500, 5000):
+        inbox, found = Inbox(64), []
+        for at in range(0, len(stream), size):
+            inbox.put(stream[at : at + size])
+            while True:
+                packet = inbox.take()
+                if packet is None:
+                    break
+                found.append(bytes(packet))
+        assert found == [short] * 3, (size, found)
+    inbox = Inbox(64)
+    inbox.put(b"\x32" + long_[1:])  # one that has to be acknowledged
+    raises(ProtocolError, inbox.take)

@@ -2,7 +2,8 @@
 
 from harness import Random, cuts, flips, raises
 from streamline_core.errors import CorruptRecord, UsageError
-from streamline_core.record import encode_record, put_varint, read_records
+from streamline_core.record import read_records
+from streamline_core.record_encoder import encode_record, put_varint
 
 HLC = 1700000000000 << 16
 
