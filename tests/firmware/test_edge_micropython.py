@@ -146,7 +146,8 @@ def test_what_is_wrong_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
     board = Board(tmp_path, mosquitto.port, frame_bytes_max=99)
     result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
     assert result.returncode == 2 and "frame_bytes_max" in result.stderr and "99" in result.stderr
-    for content, words in (("[", "not JSON"), ("[]", "not a mapping"), ('{"node_id": "a", "log": 5}', "log"), (MANY_SEGMENTS, "at least 262144")):
+    wrong = (("[", "not JSON"), ("[]", "not a mapping"), ('{"node_id": "a", "log": 5}', "log"), (MANY_SEGMENTS, "at least 262144"))
+    for content, words in wrong:
         board.config.write_text(content)
         result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
         assert result.returncode == 2 and words in result.stderr, result
