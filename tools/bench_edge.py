@@ -59,8 +59,8 @@ async def through_nowait(agent: Agent, records: list[bytes], count: int) -> None
             for _ in range(min(NOWAIT_SLICE, count - sent)):
                 produce(TOPIC, records[sent % all_of_them])
                 sent += 1
-        except QueueFull:
-            await agent.room()
+        except QueueFull as full:
+            await agent.room(full)
         await asyncio.sleep(0)
     while agent.node_buffered():
         await agent.room()

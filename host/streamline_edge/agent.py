@@ -285,19 +285,19 @@ class Agent(Readers, KeyedTopics, Limited):
         """Bytes accepted and not yet durable, of the fullest log."""
         return max((stream.buffered_bytes for stream in self.node.logs()), default=0)
 
-    async def room(self, full: QueueFull) -> None:
-        """Wait until what was full may have room: something became durable, or reached the cloud, or memory is free again. Raises `full`
-        where waiting is no use, or not wanted."""
+    async def room(self, full: QueueFull | None = None) -> None:
+        """Wait until what was full may have room: something became durable, or reached the cloud, or memory is free again. Without `full`:
+        until something that is buffered became durable. Raises `full` where waiting is no use, or not wanted."""
         if isinstance(full, BacklogFull):
             if not full.waits:
                 raise full
             await self._waiters.backlog()
-        elif self.node.resources.memory_full:
+        elif full is not None and self.node.resources.memory_full:
             await self._memory_freed(full)
         elif self.node_buffered():
             self.poke()
             await self._waiters.room()
-        else:
+        elif full is not None:
             raise full
 
     # Looking and steering.

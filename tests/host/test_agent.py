@@ -594,3 +594,22 @@ def test_a_topic_that_does_not_fit_together_is_refused_by_name(tmp_path: Path) -
         with pytest.raises(ConfigError) as caught:
             config(tmp_path, **wrong)
         assert str(caught.value).startswith(said), caught.value
+
+
+def test_who_produces_without_waiting_can_wait_for_room(tmp_path: Path) -> None:
+    async def run() -> None:
+        given = {"node_id": "n", "data_dir": str(tmp_path / "d"), "local_topics": ["t"], "log": {"buffer_bytes": 70000}}
+        async with Agent(EdgeConfig.from_dict(given)) as agent:
+            stored = refused = 0
+            while stored < 2000:
+                try:
+                    agent.produce_nowait("t", bytes(1000))
+                    stored += 1
+                except QueueFull as full:
+                    refused += 1
+                    await agent.room(full)
+            while agent.node_buffered():
+                await agent.room()
+            assert refused > 0 and agent.ledger()[0]["produced"] == 2000
+
+    asyncio.run(run())
