@@ -171,12 +171,22 @@ quoted() {
     printf '%s' "$1" | sed 's/[&|\\]/\\&/g'
 }
 
+scalar() {
+    # As YAML, for the same.
+    printf "'%s'" "$(quoted "$1" | sed "s/'/''/g")"
+}
+
 first_configuration() {
     id=${node_id:-$(uname -n | tr -c 'A-Za-z0-9._\n-' '-')}
-    sed -e "s|^  node_id: .*|  node_id: \"$(quoted "$id")\"|" \
+    sed -e "s|^  node_id: .*|  node_id: $(scalar "$id")|" \
+        -e "s|^  cloud_endpoint: .*|  cloud_endpoint: $(scalar "${cloud:-$(cloud_of_profile)}")|" \
         -e "s|/etc/streamline/|$(quoted "$etc")/|" \
         -e "s|/var/lib/streamline|$(quoted "$data")|" \
         "$here/$profile/edge.yaml"
+}
+
+cloud_of_profile() {
+    sed -n 's/^  cloud_endpoint: //p' "$here/$profile/edge.yaml"
 }
 
 install_release() {
@@ -190,9 +200,6 @@ install_release() {
     if [ ! -f "$config" ]; then
         config=$etc/edge.yaml.new
         first_configuration >"$config"
-        if [ -n "$cloud" ]; then
-            sed -i "s|^  cloud_endpoint: .*|  cloud_endpoint: \"$(quoted "$cloud")\"|" "$config"
-        fi
     fi
     if ! "$release/bin/streamline-cli" edge config check "$config"; then
         rm -f "$etc/edge.yaml.new"
@@ -216,8 +223,9 @@ install_release() {
         chown streamline: "$etc/password"
     fi
 
-    before=$(target current)
+    before=$(target current) verb=start
     if [ "$before" != "$release" ]; then
+        verb=restart
         [ -z "$before" ] || point previous "$before"
         point current "$release"
     fi
@@ -227,7 +235,7 @@ install_release() {
         [ "$folder" = "$release" ] || [ "$folder" = "$(target previous)" ] || rm -rf "$folder"
     done
     echo "installed: $(basename "$release"); configuration: $etc/edge.yaml; secrets: $etc/password (mode 600)"
-    start
+    start "$verb"
 }
 
 place_unit() {
@@ -237,12 +245,12 @@ place_unit() {
     service daemon-reload
 }
 
-start() {
+start() { # start (which leaves alone what runs) or restart
     if [ ! -s "$etc/password" ] && grep -q "^  password_file: [\"']*$etc/password" "$etc/edge.yaml"; then
         # Started without one, it would only be started again and again.
         echo "before it starts: put the node's password at the broker into $etc/password, or take password_file out of $etc/edge.yaml"
         if has_systemd; then echo "then: systemctl start streamline-edge"; fi
-    elif has_systemd && ! systemctl restart streamline-edge; then
+    elif has_systemd && ! systemctl "$1" streamline-edge; then
         fail "the service does not start; journalctl -u streamline-edge says why. The release before: install.sh --rollback"
     fi
     if [ -z "$prefix" ] && ! has_systemd; then
@@ -259,12 +267,14 @@ rollback() {
     point current "$previous"
     place_unit
     echo "rolled back to: $(basename "$previous")"
-    start
+    start restart
 }
 
 uninstall() {
     service disable --now --quiet streamline-edge 2>/dev/null || true
-    rm -rf "$opt" "$units/streamline-edge.service" "$units/streamline-edge.service.d"
+    rm -rf "$opt"
+    rm -f "$units/streamline-edge.service" "$units/streamline-edge.service.d/limits.conf"
+    rmdir "$units/streamline-edge.service.d" 2>/dev/null || true # what else is in it is the operator's
     service daemon-reload
     if [ "$purge" = no ]; then
         echo "removed; what stays: $etc and $data"
