@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
 
     from .agent import Agent
+    from .systemd_notify import Notifier
 
 LEVELS = ("debug", "info", "warning", "error")
 EPILOG = """examples:
@@ -96,7 +97,7 @@ async def serve(configuration: Callable[[], EdgeConfig]) -> None:
 
     loop.set_exception_handler(crash)
     await service.start()
-    reloading = loop.create_task(_reload_at(hangup, configuration, service.agent))
+    reloading = loop.create_task(_reload_at(hangup, configuration, service.agent, notifier))
     reloading.add_done_callback(lambda task: None if task.cancelled() else task.result())  # an error in it ends the agent, too
     notifier.ready(loop)
     try:
@@ -110,20 +111,25 @@ async def serve(configuration: Callable[[], EdgeConfig]) -> None:
         raise StreamlineError(f"ended by an error of its own: {broken[0]!r}")
 
 
-async def _reload_at(hangup: asyncio.Event, configuration: Callable[[], EdgeConfig], agent: Agent) -> None:
+async def _reload_at(hangup: asyncio.Event, configuration: Callable[[], EdgeConfig], agent: Agent, notifier: Notifier) -> None:
     """Each time it is set, take over what has changed in the configuration; one with problems changes nothing."""
     while True:
         await hangup.wait()
         hangup.clear()
-        try:
-            found = await agent.reconfigure(configuration())
-        except UsageError as e:
-            for line in str(e).splitlines():
-                log.error("configuration not reloaded: %s", line)
-            continue
-        for change in found.live:
-            log.info("configuration reloaded: %s", change)
-        for change in found.restart:
-            log.warning("configuration: %s needs a restart", change)
-        if not found.live and not found.restart:
-            log.info("configuration reloaded: nothing has changed")
+        with notifier.reloading():
+            await _reload(configuration, agent)
+
+
+async def _reload(configuration: Callable[[], EdgeConfig], agent: Agent) -> None:
+    try:
+        found = await agent.reconfigure(configuration())
+    except UsageError as e:
+        for line in str(e).splitlines():
+            log.error("configuration not reloaded: %s", line)
+        return
+    for change in found.live:
+        log.info("configuration reloaded: %s", change)
+    for change in found.restart:
+        log.warning("configuration: %s needs a restart", change)
+    if not found.live and not found.restart:
+        log.info("configuration reloaded: nothing has changed")
