@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config export": ("streamline-cli edge config export --target micropython --config edge.yaml --out board.json",),
     "config schema": ("streamline-cli edge config schema > edge.schema.json",),
     "init": (
-        "streamline-cli edge init",
+        "streamline-cli edge init --profile raspberry_pi_zero --node-id pi-7 --cloud mqtts://broker.example",
         "streamline-cli edge init --node-id till-7 --cloud mqtts://till-7@broker.example --topic pos --topic settings:bidirectional:keyed",
     ),
     "completion": ("streamline-cli edge completion bash > ~/.local/share/bash-completion/completions/streamline-cli",),

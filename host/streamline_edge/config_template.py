@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from streamline_core.config_tables import LISTS, SECTIONS, TABLE, TOPIC_TABLE
+from streamline_core.config_tables import CONSUMER_TABLE, INGEST_TABLE, LISTS, SECTIONS, TABLE, TOPIC_TABLE
 from streamline_core.config_values import REQUIRED, read_size
 
 from . import config_texts
@@ -18,6 +18,7 @@ from . import config_texts
 EXAMPLES = {"location.lat": 37.7749, "location.lon": -122.4194}  # of what has no default
 TEXT_COLUMN = 40
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
+OF_LISTS = {"consumers": (CONSUMER_TABLE, config_texts.OF_CONSUMERS), "ingest": (INGEST_TABLE, config_texts.OF_INGEST)}
 HEAD = """# The configuration of a Streamline edge. A setting that begins with # has the value that is shown: the default.
 # Check it with: streamline-cli edge config check FILE
 edge:"""
@@ -64,13 +65,13 @@ def _list(name: str, entries: list[dict[str, Any]] | None) -> Iterator[str]:
         return
     yield f"  {name}:  # {config_texts.LISTS[name]}"
     for i, entry in enumerate(entries):
-        rows = [row for row in TOPIC_TABLE if row[0] in entry] + [row for row in TOPIC_TABLE if i == 0 and row[0] not in entry]
-        if name != "sync_topics":
-            rows = [row for row in rows if row[0] in entry]
+        entry = {"topic": entry} if isinstance(entry, str) else entry
+        table, texts = OF_LISTS.get(name, (TOPIC_TABLE, config_texts.OF_TOPICS))
+        rows = [row for row in table if row[0] in entry]
+        if name == "sync_topics" and i == 0:
+            rows += [row for row in table if row[0] not in entry]
         for n, (key, kind, default, _) in enumerate(rows):
-            yield _setting(
-                "    " + ("  " if n else "- "), key, entry.get(key), _shown(kind, default), config_texts.OF_TOPICS[key] if i == 0 else ""
-            )
+            yield _setting("    " + ("  " if n else "- "), key, entry.get(key), _shown(kind, default), texts[key] if i == 0 else "")
 
 
 def _shown(kind: object, default: Any) -> Any:

@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
         action="append",
         help="a topic, once for each; direction: edge_to_cloud (the default), cloud_to_edge, bidirectional or local; kind: log or keyed",
     )
+    init.add_argument("--profile", metavar="NAME", help="begin with the limits and topics of a kind of device, such as raspberry_pi_zero")
     init.add_argument("--max-storage", metavar="SIZE", help="of everything stored, such as 4GB")
     init.add_argument("--max-memory", metavar="SIZE", help="of the whole process, such as 256MB")
     init.add_argument("--out", metavar="F", default="edge.yaml", help="the file (default: edge.yaml)")
@@ -44,7 +45,8 @@ def _init(arguments: Arguments) -> int:
     out = Path(arguments.out)
     if out.exists() and not arguments.force:
         raise UsageError(f"{out} is there; write another file with --out F, or over it with --force")
-    missing = [option for name, option in NEEDED.items() if not getattr(arguments, name)]
+    needed = {"node_id": NEEDED["node_id"]} if arguments.profile else NEEDED
+    missing = [option for name, option in needed.items() if not getattr(arguments, name)]
     if missing and not sys.stdin.isatty():
         raise UsageError(f"nobody can be asked here: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if missing:
@@ -59,15 +61,32 @@ def _init(arguments: Arguments) -> int:
 
 def _given(arguments: Arguments) -> dict[str, Any]:
     """In the shape of edge.yaml. Raises: UsageError."""
-    given: dict[str, Any] = {"node_id": arguments.node_id, "sync_topics": [], "local_topics": []}
+    given = _profile(arguments.profile) if arguments.profile else {}
+    given["node_id"] = arguments.node_id
     if arguments.cloud:
         given["cloud_endpoint"] = arguments.cloud
-    for text in arguments.topic:
+    if arguments.topic or not arguments.profile:
+        given |= {"sync_topics": [], "local_topics": []}
+        for name in ("ingest", "consumers"):
+            given.pop(name, None)  # they speak of the topics of the profile
+    for text in arguments.topic or ():
         local, topic = _topic(text)
         given["local_topics" if local else "sync_topics"].append(topic)
     limits = {key: _size(value) for key in ("max_memory", "max_storage") if (value := getattr(arguments, key))}
     if limits:
-        given["resources"] = limits
+        given["resources"] = {**given.get("resources", {}), **limits}
+    return given
+
+
+def _profile(name: str) -> dict[str, Any]:
+    """What the profile of a device says. Raises: UsageError."""
+    import yaml
+
+    folder = Path(__file__).parent / "profiles"
+    known = sorted(path.parent.name for path in folder.glob("*/limits.conf"))
+    if name not in known:
+        raise UsageError(f"there is no profile {name!r}; there are: {', '.join(known)}")
+    given: dict[str, Any] = yaml.safe_load((folder / name / "edge.yaml").read_text())["edge"]
     return given
 
 
@@ -103,10 +122,10 @@ def _ask_all(arguments: Arguments) -> None:
         arguments.node_id = _ask("name of this node", host_node_id(), lambda text: read_node_id(text, None))
     if arguments.cloud is None:
         arguments.cloud = _ask("broker of the cloud, such as mqtts://broker.example", "", lambda text: read_url(text, ()))
-    if not arguments.topic:
+    if not arguments.topic and not arguments.profile:
         arguments.topic = _ask(f"topics, each {TOPIC_FORM}", "telemetry", _check_topics).split()
     for key, what in (("max_storage", "storage at the most"), ("max_memory", "memory at the most")):
-        if getattr(arguments, key) is None:
+        if getattr(arguments, key) is None and not arguments.profile:
             default, allowed = sizes[key]
             shown = "" if default is None else str(size_text(default))
 

@@ -127,3 +127,22 @@ def test_any_text_survives_in_the_file(folder: Path) -> None:
 
 def test_sizes_as_people_write_them() -> None:
     assert [size_text(value) for value in (0, 1000, 1024, 4 << 20, 4 << 30, 1536 << 20)] == [0, 1000, "1KB", "4MB", "4GB", "1536MB"]
+
+
+@pytest.mark.parametrize("name", ["raspberry_pi_4", "industrial_edge", "vehicle_ecu"])
+def test_a_profile_gives_its_limits_and_topics_and_the_options_come_before_it(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "edge.yaml"
+    words = ["edge", "init", "--profile", name, "--node-id", "n7", "--cloud", "mqtt://127.0.0.1:1", "--max-storage", "300MB"]
+    words += ["--out", str(out)]
+    assert cli.main(words) == 0
+    made, profile = config_file.load(out), config_file.load(Path(config_file.__file__).parent / "profiles" / name / "edge.yaml")
+    assert (made.node_id, made.cloud_endpoint, made.resources.max_storage) == ("n7", "mqtt://127.0.0.1:1", 300 << 20)
+    assert made.resources.max_memory == profile.resources.max_memory and sorted(made.topics) == sorted(profile.topics)
+    assert [vars(rule) for rule in made.ingest] == [vars(rule) for rule in profile.ingest]
+    assert cli.main([*words, "--force", "--topic", "mine"]) == 0
+    assert sorted(config_file.load(out).topics) == ["mine"]
+
+
+def test_a_profile_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["edge", "init", "--profile", "toaster", "--node-id", "n", "--out", str(tmp_path / "edge.yaml")]) == 2
+    assert "there are: industrial_edge, iot_gateway" in capsys.readouterr().err
