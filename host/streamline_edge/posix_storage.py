@@ -4,9 +4,9 @@ Rule: a ticket is reported only after its bytes are on the disk, in the order of
 within the call that drew it. A write error poisons a file that is appended to: what was queued is dropped and each
 further ticket reports the error. A full disk is over when its last ticket has been reported: the core has seen it by
 then, and looks at what is left. After any other error the kernel may have dropped pages that it calls clean, so that no
-later fsync can be believed: that poison stays until the file is removed or the agent restarts. Reads see the disk, not
-the queue: the core reads only what it knows to be synced, and at recovery, before any append. Knows nothing of what the
-bytes mean.
+later fsync can be believed: that poison stays until the file is removed or the agent restarts. Reads see what was
+appended, be it on the disk or on its way there: a fork moves what is not synced. Of what replaces a file they see the disk. Knows
+nothing of what the bytes mean.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class _File:
         self.path = path
         self.size = size  # queued bytes included
         self.queued: list[bytes] = []
+        self.unreported: deque[_Job] = deque()  # the event loop's, too: what may not be on the disk yet, and was submitted
         self.jobs: deque[_Job] = deque()
         self.running = False
         self.removed = False
@@ -67,6 +68,23 @@ class _File:
     @property
     def idle(self) -> bool:
         return not (self.running or self.jobs or self.queued or self.error)
+
+    def read_on_its_way(self, offset: int, view: memoryview) -> int:
+        """What was appended and may not be on the disk yet, from `offset` of the file on; returns how many bytes."""
+        if self.error is not None or any(job.replace for job in self.unreported):
+            return 0
+        chunks = [chunk for job in self.unreported for chunk in job.chunks] + self.queued
+        at, done = self.size - sum(map(len, chunks)), 0
+        if offset < at:
+            return 0
+        for chunk in chunks:
+            begin = offset + done - at
+            if begin < len(chunk) and done < len(view):
+                piece = chunk[begin : begin + len(view) - done]
+                view[done : done + len(piece)] = piece
+                done += len(piece)
+            at += len(chunk)
+        return done
 
 
 class PosixStorage:
@@ -126,14 +144,14 @@ class PosixStorage:
 
     def read_into(self, name: str, offset: int, buf: bytearray | memoryview) -> int:
         fd = self._read_fd(name)
-        if fd < 0:
-            return 0
         view, done = memoryview(buf), 0
-        while done < len(view):
+        while fd >= 0 and done < len(view):
             got = os.preadv(fd, [view[done:]], offset + done)
             if got == 0:
                 break
             done += got
+        if done < len(view) and (file := self._files.get(name)) is not None:
+            done += file.read_on_its_way(offset + done, view[done:])
         return done
 
     def size(self, name: str) -> int:
@@ -186,6 +204,8 @@ class PosixStorage:
         while self._done:
             ticket, error, file = self._done.popleft()
             count += 1
+            while file.unreported and file.unreported[0].ticket <= ticket:
+                file.unreported.popleft()
             if self.on_synced is not None:
                 self.on_synced(ticket, error)
             if error is not None:
@@ -237,8 +257,10 @@ class PosixStorage:
 
     def _submit(self, file: _File, chunks: Sequence[bytes], replace: bool) -> int:
         self._ticket += 1
+        job = _Job(self._ticket, chunks, replace)
+        file.unreported.append(job)
         with self._lock:
-            file.jobs.append(_Job(self._ticket, chunks, replace))
+            file.jobs.append(job)
             start = not file.running
             file.running = True
         if self._workers is None:

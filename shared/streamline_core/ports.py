@@ -61,7 +61,8 @@ if TYPE_CHECKING:
             """Overwrite a small file durably; returns a ticket as `sync` does. Need not be atomic: slots alternate."""
 
         def read_into(self, name: str, offset: int, buf: "bytearray | memoryview") -> int:
-            """Read from `offset` into `buf`; returns how many bytes (0 at or past the end, or no such file)."""
+            """Read from `offset` into `buf`, what was appended and is not synced included; returns how many bytes (0 at or past the end, or
+            no such file)."""
 
         def size(self, name: str) -> int:
             """Bytes in the file, appended ones included; -1 where there is none."""

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,59 @@ def test_append_sync_read(inline: PosixStorage) -> None:
     assert s.poll() == 1 and s.done == [(ticket, None)]  # type: ignore[attr-defined]
     assert content(s, "a-0/x/1.seg") == b"abcefg" and content(s, "a-0/x/1.seg", 4) == b"fg"
     assert content(s, "a-0/x/1.seg", 6) == b"" and s.list("") == ["a-0"] and s.free_bytes() > 0
+
+
+def test_what_is_on_its_way_to_the_disk_is_read_from_every_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork moves what is not synced; taken for rotten, it would be lost."""
+    go_on = threading.Event()
+    write_all = posix_storage.write_all
+
+    def slow(fd: int, chunks: list[bytes]) -> None:
+        assert go_on.wait(20)
+        write_all(fd, chunks)
+
+    async def run() -> None:
+        done: Done = []
+        s = PosixStorage(tmp_path / "d", lambda ticket, error: done.append((ticket, error)), asyncio.get_running_loop())
+        whole = b"on the disk, under way, waiting, queued"
+
+        def check() -> None:
+            assert s.size("f") == len(whole)
+            for begin in range(len(whole) + 2):
+                for size in (1, 2, 9, 100):
+                    assert content(s, "f", begin, size) == whole[begin : begin + size], (begin, size)
+
+        go_on.set()
+        s.append("f", b"on the disk, ")
+        s.sync("f")
+        while len(done) < 1:
+            await asyncio.sleep(0.01)
+        go_on.clear()
+        s.append("f", b"under ")
+        s.append("f", b"way, ")
+        s.sync("f")
+        s.append("f", b"waiting, ")
+        s.sync("f")
+        s.append("f", b"queued")
+        check()
+        go_on.set()
+        s.sync("f")
+        check()  # while it is being written
+        while len(done) < 4:
+            await asyncio.sleep(0.01)
+        check()
+        go_on.clear()
+        s.append("new", b"not even a file")
+        assert content(s, "new") == b"not even a file"
+        s.sync("new")
+        assert content(s, "new", 4) == b"even a file"
+        s.remove("new")
+        assert content(s, "new") == b""
+        go_on.set()
+        s.close()
+
+    monkeypatch.setattr(posix_storage, "write_all", slow)
+    asyncio.run(run())
 
 
 def test_modes(inline: PosixStorage) -> None:
