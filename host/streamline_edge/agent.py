@@ -50,7 +50,6 @@ SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 CLOSE_SECS_MAX = 10.0
 RECOVER_SECS_MAX = 10.0
 HEALTH_SECS = 5.0
-TAKE_BYTES_MAX = 65536
 
 
 class Agent(Readers, KeyedTopics, Limited):

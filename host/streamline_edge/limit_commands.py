@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
         ("cpu", "PERCENT", "of one core"),
         ("files", "N", "open at once, sockets included"),
         ("connections", "N", "of the control socket, the embedded broker and the way out"),
-        ("policy", "P", "what goes where storage is full: oldest, priority, lru or reject"),
+        ("policy", "P", "what goes where storage is full: oldest, priority, lru, compact or reject"),
     ):
         limits.add_argument(f"--{name}", metavar=metavar, help=help)
     limits.add_argument("--reset", action="store_true", help="the limits of the configuration hold again, except for those given here")

@@ -152,12 +152,17 @@ class Compactor:
                 self._put_merged(log)
                 self._put(log, bytes(batch))
                 continue
-            left = [record for record in records(header, batch) if not index.is_superseded(record.key, record.offset)]
+            try:
+                left = [record for record in records(header, batch) if not index.is_superseded(record.key, record.offset)]
+            except CorruptRecord:  # whole, and no records: whoever reads it says so
+                self._put_merged(log)
+                self._put(log, bytes(batch))
+                continue
             merged = self._merged
             if merged is None or not merged.takes(header) or not merged.add(header, left, bytes_max):
                 self._put_merged(log)
                 self._merged = Merged(header)
-                self._merged.add(header, left, BATCH_BYTES_MAX)
+                self._merged.add(header, left, BATCH_BYTES_MAX)  # what is left of a batch is never more than it was
 
     def _put_merged(self, log: "Log") -> None:
         merged, self._merged = self._merged, None

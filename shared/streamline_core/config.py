@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ConfigError", "EdgeConfig", "path_text"]
 
 BUFFER_BYTES = 16 << 20
+POSITIONS_MAX = 256  # of consumers with names: one for each partition that one reads; they have to fit a slot
 
 
 class GeoLocation:

@@ -4,7 +4,7 @@ Rule: a configuration is accepted whole or refused whole, with every problem nam
 what is allowed. What this build cannot honour is refused by name, never ignored. Relies on no order of a dict.
 """
 
-from .config import ConsumerConfig, EdgeConfig, IngestRule, TopicConfig, buffer_bytes
+from .config import POSITIONS_MAX, ConsumerConfig, EdgeConfig, IngestRule, TopicConfig, buffer_bytes
 from .config_error import ConfigError
 from .config_tables import (
     BATCH_BYTES_MAX,
@@ -17,7 +17,6 @@ from .config_tables import (
     LOCAL_KEYS,
     NOT_BUILT,
     OPTIONAL_SECTIONS,
-    POSITIONS_MAX,
     SECTIONS,
     TABLE,
     TOPIC_TABLE,

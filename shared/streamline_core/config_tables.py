@@ -29,7 +29,6 @@ from .topic import KINDS, PARTITIONS_MAX, STRATEGIES
 TOPICS_MAX = 256
 INGEST_RULES_MAX = 256
 CONSUMERS_MAX = 64
-POSITIONS_MAX = 256  # partitions of all of them together
 BATCH_OVERHEAD_BYTES = 128  # a frame around one batch, and a seal around that
 BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
 COUNT_MAX = (1 << 48) - 1

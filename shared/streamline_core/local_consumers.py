@@ -6,6 +6,7 @@ What a reader that holds has not read is not given back. Knows nothing of who re
 
 import json
 
+from .config import POSITIONS_MAX
 from .consumer import Consumer
 from .errors import UsageError
 from .slots import Slots
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     Key = tuple[str, str, int, bool]  # name, topic, partition, whether it reads what the cloud sends
     Position = tuple[int, int]  # epoch, offset
 
-POSITIONS_MAX = 256  # they have to fit a slot
 NAME_CHARS_MAX = 64
 RETRY_MS = 5000
 

@@ -84,6 +84,7 @@ class Node:
         log = config.log
         self._limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
         self.evictor = Evictor(self, self._limits.budget)
+        self._topic_limits: "dict[str, LogLimits]" = {}
         self._resources: "ResourceManager | None" = None
         self._queue: "SyncQueue | None" = None
         self._consumers: "LocalConsumers | None" = None
@@ -164,6 +165,12 @@ class Node:
         """The limits in the configuration are others than they were, or it has just been opened."""
         if self.config.sync.max_queue_size or self.config.sync.max_queue_bytes:
             self.queue.take_stock()
+        if self._compactor is None and self.config.resources.eviction_policy == "compact":
+            from .compaction import Compactor
+
+            self._compactor = Compactor(self)
+        for name in self._topic_limits:
+            self._topic_limits[name].segment_records = self._segment_records(name)
         if self.link is not None:
             self.link.pacing.cpu_percent = self.config.resources.max_cpu_percent or 0
         self._take_stock(self.clock.monotonic_ms())
@@ -193,16 +200,12 @@ class Node:
             self.downlink = Downlink(self, limits, credit_bytes)
 
     def _prepare_times(self) -> None:
-        """Load what windows, a condition, retention and compaction need, where there are any."""
+        """Load what windows, a condition and retention need, where there are any."""
         sync = self.config.sync
         if self.gate is None and (sync.windows or sync.condition is not None):
             from .gate import Gate
 
             self.gate = Gate(sync, self.clock)
-        if self._compactor is None and self.config.resources.eviction_policy == "compact":
-            from .compaction import Compactor
-
-            self._compactor = Compactor(self)
         self._expiry = None
         if any([topic.retention_ms for topic in self.topics.values()]):
             from .expiry import Expiry
@@ -224,9 +227,7 @@ class Node:
         merge, merge_hash = self._merges.get(name, (None, b""))
         definition = TopicDefinition(topic.kind, topic.direction, topic.partitions, topic.strategy, merge_hash, topic.feed_filter)
         node_id = self.config.node_id
-        queue_max = self.config.sync.max_queue_size
-        if topic.queue_full == "evict" and queue_max and topic.direction != "local":
-            limits = limits.cut_after(max(1, queue_max // EVICT_PARTS))
+        limits = self._topic_limits[name] = limits.cut_after(self._segment_records(name))
         partitions = self._partitions[name] = [
             Partition(node_id, name, i, definition, self.storage, limits, self.clock, self.entropy) for i in range(topic.partitions)
         ]
@@ -235,6 +236,12 @@ class Node:
         if definition.down:
             for i in range(topic.partitions):
                 self.downlink.take_part(name, i, definition, self.tables.topics[name][i] if topic.kind == "keyed" else None)
+
+    def _segment_records(self, name: str) -> int:
+        """Beyond how many records a segment of a topic ends, so that a queue that evicts gives back a part; 0: any number."""
+        topic, queue_max = self.topics[name], self.config.sync.max_queue_size
+        evicts = topic.queue_full == "evict" and queue_max and topic.direction != "local"
+        return max(1, queue_max // EVICT_PARTS) if evicts else 0
 
     def close(self) -> None:
         """Commit everything and save what is worth it; it is done when `idle`."""

@@ -1,6 +1,10 @@
 """Compaction: of each key the newest stays, offsets stay, and a cut at any moment loses nothing and repeats nothing."""
 
+import binascii
+
 from harness import Random
+from streamline_core.batch import HEADER_BYTES, pack_header
+from streamline_core.segments import segment_name
 from world import World, copy_of
 
 CAP = 60000
@@ -238,3 +242,25 @@ def test_who_is_in_the_middle_of_a_segment_that_is_written_anew_reads_on_after_w
         piece = reader.read(bytearray(1024), 1)
         assert piece.cause is None and piece.first == next_ and reader.offset > next_
     assert not log.state.gaps.rows
+
+
+def test_a_batch_that_is_whole_and_holds_no_records_stays_as_it_is():
+    world = World()
+    edge = edge_of(world)
+    write(edge, 0, 5)
+    log = edge.node.log("t")
+    head, body = bytearray(HEADER_BYTES), b"\xff" * 50
+    pack_header(head, 0, 1, 1, log.written, 1 << 56, log.term, 0, 0, 0, len(body), binascii.crc32(body))
+    log._write(head, body, 1)
+    write(edge, 6, 800)
+    assert 0 in log.compacted
+    assert body in bytes(edge.storage.files[segment_name(log.folder, 0, True)])
+
+
+def test_the_policy_may_be_changed_to_it_while_a_node_runs():
+    world = World()
+    edge = edge_of(world, None, "oldest")
+    edge.node.config.resources.eviction_policy = "compact"
+    edge.node.resources.changed()
+    write(edge, 0, 800)
+    assert edge.node.log("t").compacted

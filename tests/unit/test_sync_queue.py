@@ -151,3 +151,17 @@ def test_the_age_follows_what_was_confirmed():
     assert [round((stamp - stamps[0]) / 1010) for stamp in stamps] == [0, 1, 10, 11, 30, 39]
     log.state.acked = 5  # a cloud that was restored
     assert round((edge.node.queue.oldest_ms(log) - stamps[0]) / 1010) == 5
+
+
+def test_who_evicts_from_now_on_gives_back_parts_from_now_on():
+    world = World()
+    edge = world.edge("e1", log={"segment_bytes": 1 << 20, "batch_bytes": 1024}, sync={"max_queue_size": 80})
+    fill(edge, 10)
+    edge.node.topics["t"].queue_full = "evict"
+    edge.node.reconfigured()
+    fill(edge, 70)
+    lowest = owed(edge)
+    for _ in range(200):
+        fill(edge, 1)
+        lowest = min(lowest, owed(edge))
+    assert lowest >= 60, lowest
