@@ -23,6 +23,7 @@ import bench_keyed
 import bench_limited
 import bench_limits
 import bench_micropython
+import bench_overhead
 import records as generator
 from bench_limits import Limit
 from bench_world import World, file_system
@@ -148,6 +149,17 @@ def keyed(bench: Bench) -> None:
     add(Result("keyed", "a table on MicroPython", small.memory_bytes / 1024, "KB", note, bench_keyed.HEAP_BYTES / 1024, True))
 
 
+def overhead(bench: Bench) -> None:
+    """What docs/GUIDE.md reckons with."""
+    bench.bridge()
+    records = bench.records[: 5000 // bench.divide]
+    each = sum(map(len, records)) / len(records)
+    for way in bench_overhead.WAYS:
+        found = asyncio.run(bench_overhead.measure(bench.world, way, records))
+        note = "values of %.0f bytes; on the link, as a backlog, %.0f bytes a record" % (each, found.link_bytes)
+        bench.results.append(Result("overhead", "stored beyond the value, " + way, found.stored_bytes, "bytes/record", note))
+
+
 def limited(bench: Bench) -> None:
     add, world, mb = bench.results.append, bench.world, bench_limited.MB
     bench.bridge()
@@ -180,6 +192,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "micropython": micropython,
     "memory": memory,
     "keyed": keyed,
+    "overhead": overhead,
     "limited": limited,
 }
 

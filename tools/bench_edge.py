@@ -85,16 +85,16 @@ async def end_to_end(world: World, node: str, path: Path, records: list[bytes], 
     Raises RuntimeError if it does not arrive whole.
     """
     async with Agent(config(world, node)) as agent:
-        await _until(lambda: agent.status()["state"] == "open", OPEN_SECS, "the session did not open")
+        await until(lambda: agent.status()["state"] == "open", OPEN_SECS, "the session did not open")
         assert agent.uplink is not None
         link = agent.uplink.link
         bytes_before = link.bytes_out + link.bytes_in
         start = time.perf_counter()
         await path(agent, records, count)
         local = time.perf_counter() - start
-        await _until(lambda: _acked(agent) >= count, DRAIN_SECS, "the cloud did not confirm everything")
+        await until(lambda: acked(agent) >= count, DRAIN_SECS, "the cloud did not confirm everything")
         with StoreReader(world.store, codecs("zstd")) as reader:
-            await _until(lambda: reader.ledger(node)[0].delivered >= count, DRAIN_SECS, "the cloud's ledger does not show it")
+            await until(lambda: reader.ledger(node)[0].delivered >= count, DRAIN_SECS, "the cloud's ledger does not show it")
             took = time.perf_counter() - start
             row = reader.ledger(node)[0]
         if not row.adds_up or (row.produced, row.delivered, row.lost) != (count, count, {}):
@@ -102,12 +102,12 @@ async def end_to_end(world: World, node: str, path: Path, records: list[bytes], 
         return Run(count, count / took, count / local, link.bytes_out + link.bytes_in - bytes_before)
 
 
-def _acked(agent: Agent) -> int:
+def acked(agent: Agent) -> int:
     acked: int = agent.node.log(TOPIC).acked
     return acked
 
 
-async def _until(condition: Callable[[], bool], secs: float, otherwise: str) -> None:
+async def until(condition: Callable[[], bool], secs: float, otherwise: str) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         if time.monotonic() > deadline:
