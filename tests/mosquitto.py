@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from free_ports import free_port
+
 START_TIMEOUT_S = 10
 STOP_TIMEOUT_S = 10
 MISSING = "mosquitto is not installed (package mosquitto)"
@@ -17,14 +19,6 @@ MISSING = "mosquitto is not installed (package mosquitto)"
 def find_mosquitto() -> str | None:
     """The program; Debian puts it where a user's PATH does not lead."""
     return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Mosquitto:

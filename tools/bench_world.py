@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from free_ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECS = 15
 STOP_SECS = 10
@@ -88,13 +90,6 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def disk_folder() -> str:

@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from free_ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECS = 15
 STOP_SECS = 8
@@ -24,14 +26,6 @@ STOP_SECS = 8
 def find_mosquitto() -> str | None:
     """Debian puts it where a user's PATH does not lead."""
     return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Broker:
