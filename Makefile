@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-conflict demo-offline test check bench sim crash fuzz mutants mpy clean
+.PHONY: help setup run demo-conflict demo-offline test check bench sim crash fuzz mutants mpy edge-lite firmware clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -58,6 +58,12 @@ mutants: $(READY)  ## the core is broken on purpose, one way at a time: which te
 
 mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, with sizes
 	@$(PY) tools/mpy.py --report
+
+edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|arm64, FEATURES=edge-lite,edge-sync
+	@$(PY) tools/firmware.py edge_lite --report $(if $(ARCH),--arch $(ARCH)) $(if $(FEATURES),--features $(FEATURES))
+
+firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385
+	@$(PY) tools/firmware.py "$(BOARD)" --report
 
 clean:  ## remove .venv, build and caches
 	rm -rf $(VENV) build dist *.egg-info shared/*.egg-info host/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,58 @@
+// The command line of streamline-edge-lite: the agent, unless --repl asks for the interpreter.
+//
+// Rule: it starts what is frozen in and changes nothing else of the interpreter; SIGTERM ends the agent as Ctrl-C does, in order.
+// Must not know: what the agent's own options mean.
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "py/mpconfig.h"
+#include "py/runtime.h"
+
+#define HEAP_DEFAULT "512k"
+#define HEAP_OPTION "--heap"
+
+int micropython_main(int argc, char **argv);
+
+static void on_sigterm(int number) {
+    // At the next bytecode, not here: what is being written is written whole.
+    mp_sched_keyboard_interrupt();
+}
+
+int main(int argc, char **argv) {
+    char heap[32 + sizeof("heapsize=")] = "heapsize=" HEAP_DEFAULT;
+    char **words = calloc(argc + 8, sizeof(char *));
+    if (words == NULL) {
+        fprintf(stderr, "%s: no memory\n", argv[0]);
+        return 1;
+    }
+    int n = 0, at = 1;
+    words[n++] = argv[0];
+    if (at < argc && strcmp(argv[at], HEAP_OPTION) == 0) {
+        if (at + 1 >= argc || strlen(argv[at + 1]) == 0 || strlen(argv[at + 1]) > 31) {
+            fprintf(stderr, "%s: --heap takes a size such as 512k or 2m\n", argv[0]);
+            return 2;
+        }
+        strcpy(heap + strlen("heapsize="), argv[at + 1]);
+        at += 2;
+    }
+    words[n++] = "-X";
+    words[n++] = heap;
+    if (at < argc && strcmp(argv[at], "--repl") == 0) {
+        at++;
+    } else {
+        struct sigaction action;
+        memset(&action, 0, sizeof(action));
+        action.sa_handler = on_sigterm;
+        sigaction(SIGTERM, &action, NULL);
+        words[n++] = "-m";
+        words[n++] = "streamline_board";
+    }
+    while (at < argc) {
+        words[n++] = argv[at++];
+    }
+    return micropython_main(n, words);
+}

@@ -1,0 +1,27 @@
+// The settings of the interpreter inside streamline-edge-lite: the unix port's usual ones, less what an agent never uses.
+
+#define MICROPY_CONFIG_ROM_LEVEL        (MICROPY_CONFIG_ROM_LEVEL_EXTRA_FEATURES)
+
+// Nothing is compiled to machine code while it runs.
+#define MICROPY_EMIT_X64                (0)
+#define MICROPY_EMIT_X86                (0)
+#define MICROPY_EMIT_THUMB              (0)
+#define MICROPY_EMIT_INLINE_THUMB       (0)
+#define MICROPY_EMIT_ARM                (0)
+
+#include "ports/unix/variants/mpconfigvariant_common.h"
+
+// Frames leave compressed.
+#define MICROPY_PY_DEFLATE              (1)
+#define MICROPY_PY_DEFLATE_COMPRESS     (1)
+
+// Not for an agent.
+#undef MICROPY_PY_WEBSOCKET
+#define MICROPY_PY_WEBSOCKET            (0)
+#undef MICROPY_VFS_ROM
+#define MICROPY_VFS_ROM                 (0)
+#define MICROPY_PY_FRAMEBUF             (0)
+#define MICROPY_PY_ONEWIRE              (0)
+
+// Modules are in the binary; the folder of the file system that merge modules may come from is the current one.
+#define MICROPY_PY_SYS_PATH_DEFAULT     ".frozen"

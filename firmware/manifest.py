@@ -1,0 +1,56 @@
+"""What is frozen into an image: the core and the shell around it, by feature. Included by the manifests of boards/, executed by the build.
+
+Rule: what a board leaves out is refused by name where a configuration asks for it. The features of the specification: `edge-lite` is what
+is always in (logs, limits, local consumers), `sync` is edge-sync (the session with the cloud, and a link). Must not know: any board.
+
+Options, all True or False: sync, keyed (tables, conflicts), mqtt (a link over a socket), serial (a link over a line), control (the
+control socket), flash (the log on a raw flash), board (a board without an operating system), asyncio.
+"""
+
+import os
+
+options.defaults(sync=True, keyed=True, mqtt=True, serial=True, control=True, flash=False, board=False, asyncio=False)
+
+CORE = "../shared/streamline_core"
+SHELL = "streamline_board"
+
+NEVER = ("hub*", "feed_filter", "ports")  # the cloud's side, and types
+ONLY_FOR = {  # modules of the core that nothing else needs
+    "sync": (
+        "link", "session", "sender", "receiver", "outlet", "schedule", "credit", "plan", "downlink", "feed", "log_feed", "recut", "gate",
+        "sync_windows", "pacing",
+    ),
+    "mqtt": ("mqtt*",),
+    "serial": ("serial_*",),
+    "keyed": (
+        "tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "keyed_feed", "digest", "reconcile", "difference",
+    ),
+}  # fmt: skip
+SHELL_ONLY_FOR = {
+    "sync": ("answers",),
+    "mqtt": ("link",),
+    "serial": ("serial_*",),
+    "keyed": ("merges",),
+    "control": ("control*",),
+    "flash": ("flash_*",),
+    "board": ("boot", "board_*", "safe_mode"),
+}
+
+
+def _fits(name, patterns):
+    return any(name.startswith(p[:-1]) if p.endswith("*") else name == p for p in patterns)
+
+
+def _chosen(folder, left_out):
+    """The files of a package that are frozen, each by its name."""
+    return tuple(sorted(f for f in os.listdir(folder) if f.endswith(".py") and not _fits(f[:-3], left_out)))
+
+
+def _left_out(table):
+    return [pattern for feature in table if not getattr(options, feature) for pattern in table[feature]]
+
+
+package("streamline_core", files=_chosen(CORE, NEVER + tuple(_left_out(ONLY_FOR))), base_path="../shared", opt=2)
+package("streamline_board", files=_chosen(SHELL, _left_out(SHELL_ONLY_FOR)), base_path=".", opt=2)
+if options.asyncio:
+    include("$(MPY_DIR)/extmod/asyncio")

@@ -1,0 +1,160 @@
+"""Builds the image of a board: MicroPython with the core and the shell frozen in, for the chip that the board has.
+
+Rule: what a board is stands in its folder under boards/, and nothing of it here; an image beyond its board's budget is no image. The ports
+that images are built with are a table. Must not know: what is in the core.
+
+Usage: python tools/firmware.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import image_sizes
+import toolchain
+from toolchain import Missing
+
+ROOT = toolchain.ROOT
+BOARDS = ROOT / "boards"
+OUT = ROOT / "build" / "firmware"
+FEATURES = {"edge-lite": "", "edge-sync": "sync"}  # of the specification: the option of the board's manifest that each is
+NOT_YET = ("edge-mesh",)
+
+
+class BadCall(Exception):
+    """A board, an architecture or a feature that there is none of. The text lists those there are."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What was built. path: the file to run or to flash; map: the linker's; frozen: the folder of its bytecode."""
+
+    path: Path
+    map: Path
+    frozen: Path
+
+
+def board_names() -> list[str]:
+    """The boards that an image is built for."""
+    return sorted(path.parent.name for path in BOARDS.glob("*/board.json") if "image" in json.loads(path.read_text()))
+
+
+def load_board(name: str) -> dict[str, Any]:
+    """Its board.json. Raises BadCall, which lists the known ones."""
+    if name not in board_names():
+        raise BadCall("there is no board %s to build an image for; known are: %s" % (name or "''", ", ".join(board_names())))
+    board: dict[str, Any] = json.loads((BOARDS / name / "board.json").read_text())
+    return board
+
+
+def architecture(board: dict[str, Any], name: str | None) -> str:
+    """Of those of a board, the one asked for, or this machine's. Raises BadCall."""
+    known = board["image"]["architectures"]
+    if name is None:
+        name = next((key for key in known if platform.machine() in known[key]["machines"]), None)
+    if name not in known:
+        raise BadCall("ARCH=%s: %s is built for %s" % (name or platform.machine(), board["name"], ", ".join(known)))
+    return name
+
+
+def left_out(features: str) -> list[str]:
+    """The options of a manifest that are not among `features` (comma-separated). Raises BadCall."""
+    chosen = [word.strip() for word in features.split(",") if word.strip()]
+    for word in chosen:
+        if word in NOT_YET:
+            raise BadCall("feature %s is not built yet; there are: %s" % (word, ", ".join(FEATURES)))
+        if word not in FEATURES:
+            raise BadCall("there is no feature %r; there are: %s" % (word, ", ".join(FEATURES)))
+    return [option for name, option in FEATURES.items() if option and name not in chosen]
+
+
+def manifest(board: dict[str, Any], without: list[str], folder: Path) -> Path:
+    """The board's manifest, or one in `folder` that includes it without some features."""
+    own = BOARDS / board["name"] / "manifest.py"
+    if not without:
+        return own
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "include(%r, %s)\n" % (str(own), ", ".join(["%s=False" % option for option in without]))
+    (folder / "manifest.py").write_text(text)
+    return folder / "manifest.py"
+
+
+def build_unix(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
+    """A static program for Linux."""
+    arch = architecture(board, arch)
+    settings = board["image"]["architectures"][arch]
+    cross, packages = settings.get("cross", ""), settings["packages"]
+    toolchain.need(cross + "gcc", *packages)
+    sources = toolchain.micropython()
+    compiler = toolchain.mpy_cross(sources)
+    folder = OUT / "-".join([board["name"], arch, *["no_" + option for option in without]])
+    words = [
+        "VARIANT_DIR=%s" % (BOARDS / board["name"]), "BUILD=%s" % folder, "CROSS_COMPILE=" + cross, "ARCH_CFLAGS=" + settings["cflags"],
+        "FROZEN_MANIFEST=%s" % manifest(board, without, folder), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
+    ]  # fmt: skip
+    if "sync" in without:
+        words.append("MICROPY_PY_SSL=0")  # nothing would use it
+    toolchain.make(sources / "ports" / "unix", OUT / (folder.name + ".log"), *words)
+    program = folder / board["image"]["program"]
+    return Image(program, program.with_name(program.name + ".map"), folder / "frozen_mpy")
+
+
+def build_qemu(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
+    """An image for a board that an emulator has."""
+    image = board["image"]
+    toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
+    sources = toolchain.micropython()
+    compiler = toolchain.mpy_cross(sources)
+    folder, board_dir = OUT / board["name"], BOARDS / board["name"]
+    words = [
+        "BOARD=" + board["name"], "BOARD_DIR=%s" % board_dir, "BUILD=%s" % folder, "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"],
+        "FROZEN_MANIFEST=%s" % manifest(board, without, folder), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
+    ]  # fmt: skip
+    toolchain.make(sources / "ports" / "qemu", OUT / (folder.name + ".log"), *words)
+    return Image(folder / image["program"], folder / "firmware.map", folder / "frozen_mpy")
+
+
+PORTS: dict[str, Callable[[dict[str, Any], str | None, list[str]], Image]] = {"unix": build_unix, "qemu": build_qemu}
+
+
+def build(name: str, arch: str | None = None, features: str = ",".join(FEATURES)) -> Image:
+    """The image of a board. Raises BadCall, toolchain.Missing, RuntimeError where the build fails or goes beyond its budget."""
+    board = load_board(name)
+    return PORTS[board["image"]["port"]](board, arch, left_out(features))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("board", nargs="?", default="", help="a folder of boards/")
+    parser.add_argument("--arch", help="of edge_lite: what to build for; this machine where it is not given")
+    parser.add_argument("--features", default=",".join(FEATURES), help="what to freeze in, default: %(default)s")
+    parser.add_argument("--report", action="store_true", help="what each module costs")
+    arguments = parser.parse_args()
+    try:
+        board = load_board(arguments.board)
+        image = build(arguments.board, arguments.arch or None, arguments.features)
+        sizes = image_sizes.measure(image)
+        if arguments.report:
+            image_sizes.report(sizes)
+        print("%s: %s" % (os.path.relpath(image.path), image_sizes.summary(sizes, board["image"])))
+        over = image_sizes.over_budget(sizes, board["image"])
+        if over:
+            image.path.unlink()
+            raise RuntimeError("firmware: %s; boards/%s/board.json has the budget, --report shows what costs what" % (over, board["name"]))
+    except (BadCall, Missing) as error:
+        print("firmware: %s" % error, file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
