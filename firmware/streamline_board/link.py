@@ -102,16 +102,13 @@ class BoardLink:
         scheme, host, port = self.url
         sock = None
         try:
-            # Resolving a name blocks: MicroPython has no other way to do it. So does a TLS handshake.
+            # Resolving a name blocks: MicroPython has no other way to do it.
             address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0][-1]
             sock = socket.socket()
+            sock.setblocking(False)
+            _begin(sock, address)
             if scheme == "mqtts":
-                sock.connect(address)
                 sock = _tls(sock, host, self._config)
-                sock.setblocking(False)
-            else:
-                sock.setblocking(False)
-                _begin(sock, address)
         except (OSError, ValueError) as error:
             if sock is not None:
                 sock.close()
@@ -274,12 +271,7 @@ def _credentials(config):
 
 
 def _tls(sock, host, config):
-    """A verified TLS connection. Raises OSError, ValueError."""
-    import ssl
+    """A verified TLS connection over a socket that does not wait. Raises OSError, ValueError."""
+    from .secure import SecureSocket  # a board without TLS does not pay for it
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cafile=config.ca_file)
-    if config.cert_file is not None:
-        context.load_cert_chain(config.cert_file, config.key_file)
-    return context.wrap_socket(sock, server_hostname=host)
+    return SecureSocket(sock, host, config)
