@@ -24,6 +24,7 @@ from streamline_core.config_tables import (
 )
 from streamline_core.config_values import (
     CONDITIONS,
+    LINE_SCHEMES,
     REQUIRED,
     SCHEMES,
     TEXT_CHARS_MAX,
@@ -32,6 +33,7 @@ from streamline_core.config_values import (
     read_bool,
     read_choice,
     read_condition,
+    read_endpoint,
     read_filter,
     read_int,
     read_ms,
@@ -160,6 +162,7 @@ _KINDS: dict[Callable[..., object], Callable[[Any], Schema]] = {
     read_bool: lambda _: {"type": "boolean"},
     read_choice: lambda words: {"enum": list(words)},
     read_condition: lambda _: _text(f"^({'|'.join(CONDITIONS)})\\s*\\S"),
+    read_endpoint: lambda _: _text(f"^({'|'.join(SCHEMES + LINE_SCHEMES).replace('+', '[+]')})://[\\s\\S]"),
     read_filter: lambda _: _text(FILTER_PATTERN),
     read_int: lambda allowed: _range("integer", allowed),
     read_ms: _with_unit(TIME_PATTERN),

@@ -1,7 +1,7 @@
 """Packets on a byte line that loses, garbles and inserts bytes: COBS between zeros, with a kind and a CRC-32.
 
-Rule: whatever bytes come, what is given out is a packet as it was sent, and memory is bounded; a damaged one is dropped and counted, and the
-next zero begins anew. Work goes by runs, in place, in buffers made once: a board has no time to touch each byte.
+Rule: whatever bytes come, what is given out is a packet as it was sent, and memory is bounded; a damaged one is dropped, counted, and over
+at the next zero. Work goes by runs, in place, in buffers made once: a board has no time to touch each byte.
 Source: Cheshire and Baker, "Consistent Overhead Byte Stuffing" (IEEE/ACM Transactions on Networking, 1999).
 Must not know: what a packet says, who is at the other end, time.
 """
