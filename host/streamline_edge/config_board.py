@@ -28,6 +28,7 @@ LEFT_OUT = {
     ("broker_listen",): "a board has no broker for devices",
     ("broker_password_file",): "a board has no broker for devices",
     ("ingest",): "a board has no broker for devices",
+    ("serial",): "a board carries no other node",
     ("data_dir",): "it is a path of this machine; the board has its own",
     ("resources", "max_file_descriptors"): "a board counts none",
     ("resources", "max_connections"): "a board has one",
