@@ -106,14 +106,14 @@ class SerialLink(Carrier):
             return
         self._heard_ms = self._greet_at_ms = now_ms  # one greeting for each STATE shows that we live
         if said.connection != self._connection:
-            self._cut(said.reason or "the gateway has connected anew", now_ms)
+            self._cut(_why(said), now_ms)
             self._heard_ms = now_ms
             self._connection = said.connection
             if said.connection:
                 self._hub = None
                 self._up(now_ms)
         elif not said.connection:
-            self._node.link_down(said.reason or "the gateway has no connection")
+            self._node.link_down(_why(said))
         if self._connection and said.online is not None and self._hub != (said.online, said.boot):
             self._hub = (said.online, said.boot)
             self._node.hub_status(said.online, said.boot)
@@ -159,3 +159,8 @@ class SerialLink(Carrier):
 
     def _written(self, count):
         self._at += count
+
+
+def _why(said):
+    """Why a STATE ends what was before."""
+    return "the gateway: %s" % (said.reason or ("it has connected anew" if said.connection else "no connection"))
