@@ -18,7 +18,7 @@ _LENT = ["streamline_core." + name for name in LENT if "streamline_core." + name
 
 
 class BoardAnswers:
-    """link: the BoardLink that carries them; it forgets this object when nobody asks any more."""
+    """link: the Carrier that takes them; it forgets this object when nobody asks any more."""
 
     def __init__(self, config, node, link):
         from streamline_core.ask import Answers, give_back
@@ -34,7 +34,8 @@ class BoardAnswers:
         node, link = self._node, self._link
         connected_ms = node.clock.monotonic_ms() - link.up_ms
         status = node.status()
-        status["link"] = {"endpoint": "%s://%s:%d" % link.url, "connected": True, "reason": "", "connected_ms": connected_ms}
+        status["link"] = {"endpoint": link.endpoint, "connected": True, "reason": "", "connected_ms": connected_ms}
+        status["link"].update(link.counters())
         status["data_dir"] = node.config.data_dir
         status["version"] = VERSION
         status["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]

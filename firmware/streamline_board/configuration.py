@@ -62,6 +62,8 @@ def _fitting(config):
     """What a board cannot honour is refused by name."""
     if config.sync.condition is not None and config.sync.condition.startswith("command:"):
         raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
+    if config.serial:
+        raise UsageError("serial: a board carries no other node; remove it. Its own line is cloud_endpoint: serial://UART")
     if config.resources.max_file_descriptors is not None:
         raise UsageError("resources.max_file_descriptors: a board has none; remove it")
     segments = config.resources.max_storage // config.log.segment_bytes

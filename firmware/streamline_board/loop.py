@@ -14,7 +14,6 @@ from streamline_core.codec import device_codecs
 from streamline_core.errors import QueueFull, StorageFull
 from streamline_core.node import Node
 
-from .link import BoardLink
 from .ports import BoardClock, BoardEntropy, BoardMeter
 from .storage import FileStorage
 
@@ -68,7 +67,14 @@ class Loop:
         self._input = sys.stdin.buffer
         if lines is not None or status:
             self._poll.register(sys.stdin, 1)
-        self._link = BoardLink(config, self.node, self.clock, self.entropy, self._poll) if config.cloud_endpoint else None
+        self._link = None
+        if config.cloud_endpoint is not None:
+            # A board pays for the link it has, and for no other.
+            if config.cloud_endpoint.startswith("serial"):
+                from .serial_link import SerialLink as Link
+            else:
+                from .link import BoardLink as Link
+            self._link = Link(config, self.node, self.clock, self.entropy, self._poll)
 
     def _tickets(self):
         for ticket, error in self.storage.completed():
@@ -123,6 +129,8 @@ class Loop:
         status["heap_peak_bytes"] = self.heap_peak_bytes
         status["heap_live_peak_bytes"] = self.heap_live_bytes
         status["refused"] = self.refused
+        if self._link is not None:
+            status.update(self._link.counters())
         print(ujson.dumps(status))
 
     def _read_input(self):

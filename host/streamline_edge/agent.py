@@ -26,6 +26,7 @@ from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
 from . import config_reload
+from .carried_node import CarriedLine
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
 from .plain_values import Headers, plain_bytes, plain_record
@@ -83,15 +84,18 @@ class Agent(Readers, KeyedTopics, Limited):
             self.node.resources.opened()
             own = {"status": self.status, "health": self.report_health, "resources": self.resources}
             self.uplink = Uplink(config, self.node, self.poke, own) if config.cloud_endpoint else None
+            self.lines = CarriedLine.of(config)
             self._enforce()
+            self.node.resources.allocate(CONNECTIONS, len(self.lines) + (self.uplink is not None))
         except BaseException:
             self._storage.close()
             raise
         self.health = Health(self._clock.monotonic_ms())
         self._running = True
         if self.uplink is not None:
-            self.node.resources.allocate(CONNECTIONS, 1)
             self.uplink.start()
+        for line in self.lines:
+            line.start()
         await self._recovered()
         self._watch_health()
         log.info("node %s: data in %s, %d topics", config.node_id, config.data_dir, len(config.topics))
@@ -114,6 +118,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """Disconnect, make all that was accepted durable (within 10 s), and let go of the data directory."""
         if not self._running:
             return
+        await asyncio.gather(*[line.stop() for line in self.lines])
         if self.uplink is not None:
             await self.uplink.stop()
             self.node.link_down("the agent stops")
@@ -305,6 +310,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """What the node knows of itself, the link and the process. JSON-able."""
         status: dict[str, Any] = self.node.status()
         status["link"] = self.uplink.status() if self.uplink is not None else None
+        status["serial"] = [line.status() for line in self.lines]
         status["data_dir"], status["pid"], status["version"] = self.config.data_dir, os.getpid(), VERSION
         failed = [(stream.folder, stream.failure) for stream in self._every_log() if stream.failure is not None]
         status["storage_failures"] = [f"{folder}: {failure}" for folder, failure in failed]
@@ -322,7 +328,8 @@ class Agent(Readers, KeyedTopics, Limited):
 
     def _look(self) -> None:
         node = self.node
-        self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), limit_problems(node), waits(node))
+        problems = limit_problems(node) + [line.problem for line in self.lines if line.problem]
+        self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), problems, waits(node))
 
     def sync_now(self) -> None:
         self.node.sync_now()

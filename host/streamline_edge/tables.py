@@ -25,7 +25,7 @@ def status(data: dict[str, Any]) -> None:
     streams = data.get("streams", [])
     columns = [name for name in streams[0] if not isinstance(streams[0][name], (dict, list))] if streams else []
     show(columns, [[_cell(stream.get(name)) for name in columns] for stream in streams])
-    for title, rows in (("from the cloud", data.get("feeds")), ("keyed topics", data.get("tables"))):
+    for title, rows in (("from the cloud", data.get("feeds")), ("keyed topics", data.get("tables")), ("serial lines", data.get("serial"))):
         if rows:
             print(f"\n{title}:")
             show(list(rows[0]), [[_cell(row.get(name)) for name in rows[0]] for row in rows])
