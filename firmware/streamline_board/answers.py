@@ -21,7 +21,8 @@ class BoardAnswers:
     """link: the BoardLink that carries them; it forgets this object when nobody asks any more."""
 
     def __init__(self, config, node, link):
-        from streamline_core.ask import Answers, give_back
+        from streamline_core.answer import give_back
+        from streamline_core.ask import Answers
 
         self._node = node
         self._link = link
