@@ -61,6 +61,8 @@ class BoardLink:
         self._buf = bytearray(READ_BYTES)
         self.answers = None  # what answers questions, while somebody asks
         self.seen = None  # what it has to know the next time
+        self.reason = ""  # why there is no connection
+        self.down_ms = clock.monotonic_ms()  # since when
         self.up_ms = self._ask_at_ms = 0
         if self.url[0] == "mqtts" and config.ca_file is None:
             raise UsageError("cloud_endpoint %s needs ca_file: without it nobody knows who the broker is" % config.cloud_endpoint)
@@ -72,6 +74,11 @@ class BoardLink:
 
     def _presence(self, online):
         return ujson.dumps({"online": online, "connection": self._connection}).encode()
+
+    @property
+    def connected(self):
+        """Whether frames can travel."""
+        return self._socket is not None and self._mqtt.connected and not self._subscribing
 
     def deadline_ms(self):
         """When `turn` wants to be called (monotonic ms), -1 for never."""
@@ -126,10 +133,13 @@ class BoardLink:
     def _later(self, reason):
         now_ms = self._clock.monotonic_ms()
         self._next_try_ms = now_ms + self._backoff.wait_ms()
+        self.reason = reason
         self._node.link_down(reason)
 
     def _close(self, reason):
         if self._socket is not None:
+            if self.connected:
+                self.down_ms = self._clock.monotonic_ms()
             self._poll.unregister(self._socket)
             self._socket.close()
             self._socket = None
@@ -215,7 +225,7 @@ class BoardLink:
         while True:
             data = self._mqtt.data_to_send()
             if data is None:
-                if not self._mqtt.connected or self._subscribing:
+                if not self.connected:
                     break
                 piece = self.answers.next_piece() if self.answers is not None else None
                 if piece is not None:

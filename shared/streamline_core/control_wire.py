@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .consumer import Gap
+    from .ports import Buffer
     from .record import Record
 
     Header = dict[str, Any]
@@ -59,11 +60,11 @@ def kind_of(error: BaseException) -> str:
     return "internal"
 
 
-def split(body: bytes, sizes: "list[int]") -> "list[bytes]":
+def split(body: "Buffer", sizes: "list[int]") -> "list[bytes]":
     """`body` cut into parts of `sizes`, which must fill it exactly. Raises ProtocolError."""
     parts, at = [], 0
     for size in sizes:
-        parts.append(body[at : at + size])
+        parts.append(bytes(body[at : at + size]))
         at += size
     if at != len(body):
         raise ProtocolError("control message: sizes add up to %d bytes, the body has %d" % (at, len(body)))
@@ -103,7 +104,7 @@ def _sizes(header: "Header", name: str, least: int, records_max: int) -> "list[i
     return sizes
 
 
-def records_of(header: "Header", body: bytes, records_max: int = RECORDS_MAX) -> "tuple[list[bytes], list[bytes | None] | None]":
+def records_of(header: "Header", body: "Buffer", records_max: int = RECORDS_MAX) -> "tuple[list[bytes], list[bytes | None] | None]":
     """Values, and keys where there are any (a size of -1: no key). The body is all values, then all keys. Raises UsageError,
     ProtocolError."""
     sizes = _sizes(header, "sizes", 0, records_max)
