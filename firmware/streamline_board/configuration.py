@@ -66,7 +66,11 @@ def _fitting(config):
         raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
     if config.resources.max_file_descriptors is not None:
         raise UsageError("resources.max_file_descriptors: a board has none; remove it")
-    check_segments(config.resources.max_storage, config.log.segment_bytes)
+    segments = config.resources.max_storage // config.log.segment_bytes
+    if segments > BOARD_SEGMENTS_MAX:
+        least = -(-config.resources.max_storage // BOARD_SEGMENTS_MAX)
+        raise UsageError("log.segment_bytes: resources.max_storage is %d of them, and a board remembers %d; use at least %d"
+                         % (segments, BOARD_SEGMENTS_MAX, least))
     return config
 
 
@@ -102,12 +106,3 @@ def _path(key, path, folder):
     if path.startswith("~"):
         raise UsageError("%s: %r: there is no such user here; write out the path" % (key, path))
     return path if path.startswith("/") else folder + path
-
-
-def check_segments(storage_bytes, segment_bytes):
-    """Raises UsageError where a board cannot remember so many segments."""
-    segments = storage_bytes // segment_bytes
-    if segments > BOARD_SEGMENTS_MAX:
-        least = -(-storage_bytes // BOARD_SEGMENTS_MAX)
-        raise UsageError("log.segment_bytes: resources.max_storage is %d of them, and a board remembers %d; use at least %d"
-                         % (segments, BOARD_SEGMENTS_MAX, least))

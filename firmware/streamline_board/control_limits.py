@@ -6,7 +6,7 @@ sockets.
 
 from streamline_core.control_wire import number, text
 from streamline_core.errors import UsageError
-from streamline_core.resources import FILES, KINDS, STORAGE
+from streamline_core.resources import KINDS
 
 from . import limits_file
 
@@ -29,8 +29,7 @@ def limit(connection, header, body):
     policy = header.get("policy")
     if policy is not None and not isinstance(policy, str):
         raise UsageError("policy: text is wanted, not %r" % (policy,))
-    if FILES in limits or STORAGE in limits:
-        limits_file.check(control.config, limits)
+    limits_file.check(control.config, limits)
     if control.configured is None:
         control.configured = limits_of(control.config)
     kept = limits_file.read(folder)

@@ -12,6 +12,8 @@ from streamline_core.errors import UsageError
 from streamline_core.operator_limits import FILE_BYTES_MAX, LIMITS_NAME, lay, limits_of, parse, refused
 from streamline_core.resources import FILES, STORAGE
 
+BOARD_SEGMENTS_MAX = 256  # as configuration.py has it
+
 
 def read(folder):
     """{kind: limit, "eviction_policy": policy}; empty where nothing was set. Raises UsageError."""
@@ -48,12 +50,12 @@ def write(folder, limits):
 
 def check(config, limits):
     """Raises UsageError for limits that no board can keep."""
-    from .configuration import check_segments
-
     if FILES in limits:
-        raise UsageError("resources.max_file_descriptors: a board has none; remove it")
-    if STORAGE in limits:
-        check_segments(limits[STORAGE], config.log.segment_bytes)
+        raise UsageError("resources.max_file_descriptors: a board counts none")
+    most = BOARD_SEGMENTS_MAX * config.log.segment_bytes
+    if limits.get(STORAGE, 0) > most:
+        text = "resources.max_storage: a board remembers %d segments of log.segment_bytes (%d); use at most %d"
+        raise UsageError(text % (BOARD_SEGMENTS_MAX, config.log.segment_bytes, most))
 
 
 def lay_over(config):

@@ -50,7 +50,7 @@ def _limits(config):
     try:
         return lay_over(config)
     finally:
-        for name in ("streamline_board.limits_file", "streamline_board.configuration", "streamline_core.operator_limits"):
+        for name in ("streamline_board.limits_file", "streamline_core.operator_limits", "streamline_core.resources"):
             let_go(name)
 
 
