@@ -38,7 +38,10 @@ class Carrier:
         self.endpoint = endpoint
         self.answers = None  # what answers questions, while somebody asks
         self.seen = None  # what it has to know the next time
+        self.connected = False  # whether frames can travel
+        self.reason = ""  # why they cannot
         self.up_ms = self._ask_at_ms = 0
+        self.down_ms = clock.monotonic_ms()  # since when they cannot
 
     # Its own
 
@@ -123,7 +126,7 @@ class Carrier:
 
     def _later(self, reason):
         self._next_try_ms = self._clock.monotonic_ms() + self._backoff.wait_ms()
-        self._node.link_down(reason)
+        self._down(reason)
 
     def _close(self, reason):
         now_ms = self._clock.monotonic_ms()
@@ -137,9 +140,18 @@ class Carrier:
 
     def _up(self, now_ms):
         """Frames can go both ways."""
+        self.connected = True
         self.up_ms = now_ms
         self._backoff.up(now_ms)
         self._node.link_up()
+
+    def _down(self, reason):
+        """Frames cannot travel, whether or not they could before."""
+        if self.connected:
+            self.connected = False
+            self.down_ms = self._clock.monotonic_ms()
+        self.reason = reason
+        self._node.link_down(reason)
 
     def _read(self, now_ms):
         for _ in range(READS_PER_TURN):

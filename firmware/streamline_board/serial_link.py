@@ -113,7 +113,7 @@ class SerialLink(Carrier):
                 self._hub = None
                 self._up(now_ms)
         elif not said.connection:
-            self._node.link_down(_why(said))
+            self._down(_why(said))
         if self._connection and said.online is not None and self._hub != (said.online, said.boot):
             self._hub = (said.online, said.boot)
             self._node.hub_status(said.online, said.boot)
@@ -123,7 +123,7 @@ class SerialLink(Carrier):
         if self._connection:
             self._connection = 0
             self._backoff.down(now_ms)
-        self._node.link_down(reason)
+        self._down(reason)
 
     def _tick(self, now_ms):
         if self._heard_ms >= 0 and now_ms - self._heard_ms >= packets.SILENT_MS:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamline_core import VERSION
 from streamline_core.batch import HEADER_BYTES
+from streamline_core.control_wire import ACKS
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.health import Health, limit_problems, waits
 from streamline_core.node import Node
@@ -45,7 +46,6 @@ __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError",
 
 log = logging.getLogger("streamline.agent")
 
-ACKS = ("buffered", "durable", "cloud")
 LENGTH_BYTES = 2  # of each value in a dense batch
 SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 CLOSE_SECS_MAX = 10.0
@@ -162,7 +162,7 @@ class Agent(Readers, KeyedTopics, Limited):
         topic, too large, no key for a keyed topic), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
         """
         if ack != "durable":
-            self._check_ack(topic, ack)
+            self.check_ack(topic, ack)
         if key is not None or timestamp is not None or headers or type(value) is not bytes:
             value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
         while True:
@@ -180,7 +180,7 @@ class Agent(Readers, KeyedTopics, Limited):
 
     async def delete(self, topic: str, key: bytes | str, ack: str = "durable") -> int:
         """Delete a key of a keyed topic, and wait for `ack`; it need not be there. Returns and raises as `produce`."""
-        self._check_ack(topic, ack)
+        self.check_ack(topic, ack)
         plain = plain_bytes("key", key)
         while True:
             try:
@@ -220,7 +220,7 @@ class Agent(Readers, KeyedTopics, Limited):
         values: bytes only. partition: -1 lets the node choose for each slice. Returns how many were stored. Raises as
         `produce`.
         """
-        self._check_ack(topic, ack)
+        self.check_ack(topic, ack)
         everything = values if isinstance(values, list) else list(values)
         self._check_all(topic, everything, partition)
         waits: deque[asyncio.Future[int]] = deque()
@@ -270,7 +270,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
         return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
 
-    def _check_ack(self, topic: str, ack: str) -> None:
+    def check_ack(self, topic: str, ack: str) -> None:
         if ack not in ACKS:
             raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
         if ack == "cloud" and (self.config.cloud_endpoint is None or self.node.log(topic).local):
@@ -363,6 +363,17 @@ class Agent(Readers, KeyedTopics, Limited):
         """
         self.poke()
         return self._waiters.durable(stream, first, end)
+
+    def reached(self, ack: str, stream: Any, first: int, end: int) -> asyncio.Future[int]:
+        """As `durable`, for any of `control_wire.ACKS`."""
+        if ack == "durable":
+            return self.durable(stream, first, end)
+        self.poke()
+        if ack == "cloud":
+            return self._waiters.cloud(stream, first, end)
+        accepted: asyncio.Future[int] = self._loop.create_future()
+        accepted.set_result(first)
+        return accepted
 
     # The shell.
 
