@@ -18,6 +18,7 @@ from typing import Any
 
 import image_sizes
 import toolchain
+from bootstrap import run
 from toolchain import Missing
 
 ROOT = toolchain.ROOT
@@ -105,18 +106,24 @@ def build_unix(board: dict[str, Any], arch: str | None, without: list[str]) -> I
     return Image(program, program.with_name(program.name + ".map"), folder / "frozen_mpy")
 
 
-def build_qemu(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
-    """An image for a board that an emulator has."""
+def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit_tests: Path | None = None) -> Image:
+    """An image for a board that an emulator has. unit_tests: the manifest of an image that runs tests rather than the agent."""
     image = board["image"]
     toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
     sources = toolchain.micropython()
     compiler = toolchain.mpy_cross(sources)
-    folder, board_dir = OUT / board["name"], BOARDS / board["name"]
+    folder = OUT / (board["name"] + ("-unit_tests" if unit_tests else ""))
     words = [
-        "BOARD=" + board["name"], "BOARD_DIR=%s" % board_dir, "BUILD=%s" % folder, "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"],
-        "FROZEN_MANIFEST=%s" % manifest(board, without, folder), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
+        "BOARD=" + board["name"], "BOARD_DIR=%s" % (BOARDS / board["name"]), "BUILD=%s" % folder,
+        "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"], "FROZEN_MANIFEST=%s" % (unit_tests or manifest(board, without, folder)),
+        "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=", *(["BOARD_UNIT_TESTS=1"] if unit_tests else []),
     ]  # fmt: skip
     toolchain.make(sources / "ports" / "qemu", OUT / (folder.name + ".log"), *words)
+    # What a flash would hold: without the names and the debugging information of the file that was linked.
+    command = ["arm-none-eabi-objcopy", "-O", "binary", str(folder / "firmware.elf"), str(folder / image["program"])]
+    result = run(command, 60)
+    if result.returncode:
+        raise RuntimeError("%s: %s" % (" ".join(command), result.stdout.strip()))
     return Image(folder / image["program"], folder / "firmware.map", folder / "frozen_mpy")
 
 
