@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from firmware import Image
+    from board_image import Image
 
 # Of the sections that are in the file, by what an object's path says.
 PARTS = (

@@ -4,15 +4,13 @@ Rule: what is asked of the broker is asked anew on each connection; a frame is h
 Must not know: what is in a frame.
 """
 
-import socket
-
 import ujson
 
 from streamline_core.errors import ProtocolError, QueueFull, UsageError
 from streamline_core.mqtt import MqttClient
 
 from .carrier import Carrier
-from .tcp import open_tcp, resolve
+from .tcp import open_tcp
 
 KEEPALIVE_SECS = 30
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -58,16 +56,13 @@ class BoardLink(Carrier):
 
     def _begin(self, now_ms):
         scheme, host, port = self._url
-        if scheme == "mqtt":
-            return open_tcp(host, port)
-        sock = socket.socket()
-        try:
-            sock.connect(resolve(host, port))  # which blocks, as a TLS handshake does
-            sock = _tls(sock, host, self._config)
-            sock.setblocking(False)
-        except (OSError, ValueError):
-            sock.close()
-            raise
+        sock = open_tcp(host, port)
+        if scheme == "mqtts":
+            try:
+                return _tls(sock, host, self._config)
+            except (OSError, ValueError):
+                sock.close()
+                raise
         return sock
 
     def _begun(self, now_ms):
@@ -170,12 +165,7 @@ def _credentials(config):
 
 
 def _tls(sock, host, config):
-    """A verified TLS connection. Raises OSError, ValueError."""
-    import ssl
+    """A verified TLS connection over a socket that does not wait. Raises OSError, ValueError."""
+    from .secure import SecureSocket  # a board without TLS does not pay for it
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cafile=config.ca_file)
-    if config.cert_file is not None:
-        context.load_cert_chain(config.cert_file, config.key_file)
-    return context.wrap_socket(sock, server_hostname=host)
+    return SecureSocket(sock, host, config)

@@ -3,7 +3,7 @@
 Rule: what a board is stands in its folder under boards/, and nothing of it here; an image beyond its board's budget is no image. The ports
 that images are built with are a table. Must not know: what is in the core.
 
-Usage: python tools/firmware.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
+Usage: python tools/board_image.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
 """
 
 import argparse
@@ -155,7 +155,7 @@ def main() -> int:
             image.path.unlink()
             raise RuntimeError("firmware: %s; boards/%s/board.json has the budget, --report shows what costs what" % (over, board["name"]))
     except (BadCall, Missing) as error:
-        print("firmware: %s" % error, file=sys.stderr)
+        print("board_image: %s" % error, file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(error, file=sys.stderr)
