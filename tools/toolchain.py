@@ -161,6 +161,21 @@ def _ready() -> Path:
     return FOLDER / "micropython.path"
 
 
+def rp2_sources(sources: Path, board: str = "RPI_PICO") -> None:
+    """See that what the rp2 port needs beyond MicroPython is in the `lib` of these sources. Raises Missing."""
+    sdk, usb = sources / "lib" / "pico-sdk", sources / "lib" / "tinyusb"
+    if (sdk / "pico_sdk_init.cmake").exists() and (usb / "src" / "tusb.h").exists():
+        return
+    if os.environ.get("MICROPYTHON_DIR"):
+        raise Missing("%s: run make -C ports/rp2 BOARD=%s submodules there" % (sources, board))
+    for link, package, inside in ((sdk, "pico-sdk-source", "usr/src/pico-sdk"), (usb, "tinyusb-source", "usr/src/tinyusb")):
+        folder = apt().package(package) / inside
+        (folder / "README.md").touch()  # the port's Makefile looks for it
+        shutil.rmtree(link, ignore_errors=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+
+
 def mpy_cross(sources: Path) -> Path:
     """The compiler to bytecode that belongs to these sources, built if it is not there. Raises Missing, subprocess.CalledProcessError."""
     program = sources / "mpy-cross" / "build" / "mpy-cross"
