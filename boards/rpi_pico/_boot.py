@@ -3,10 +3,10 @@
 Rule: it replaces MicroPython's own, which formats whatever it cannot mount. Must not know: what lies in the flash.
 """
 
-import rp2
+from _rp2 import Flash  # `rp2` is a wrapper in Python around it, for state machines; it is not frozen
 
 from streamline_board.boot import boot
 
 FILES_BYTES = 128 * 1024  # the configuration, slots, keys
 
-boot(files=rp2.Flash(start=0, len=FILES_BYTES), log=rp2.Flash(start=FILES_BYTES))
+boot(files=Flash(start=0, len=FILES_BYTES), log=Flash(start=FILES_BYTES))
