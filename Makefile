@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-conflict demo-offline test check bench sim crash fuzz mutants mpy edge-lite firmware clean
+.PHONY: help setup run demo-conflict demo-offline test check bench sim crash fuzz mutants mpy edge-lite firmware emulate clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -64,6 +64,9 @@ edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|ar
 
 firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385
 	@$(PY) tools/firmware.py "$(BOARD)" --report
+
+emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385
+	@$(PY) tools/emulate.py "$(BOARD)" $(ARGS)
 
 clean:  ## remove .venv, build and caches
 	rm -rf $(VENV) build dist *.egg-info shared/*.egg-info host/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,7 @@ from typing import Any
 import image_sizes
 import toolchain
 import uf2
+from bootstrap import run
 from toolchain import Missing
 
 ROOT = toolchain.ROOT
@@ -119,6 +120,11 @@ def build_qemu(board: dict[str, Any], arch: str | None, without: list[str]) -> I
         "FROZEN_MANIFEST=%s" % manifest(board, without, folder), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
     ]  # fmt: skip
     toolchain.make(sources / "ports" / "qemu", OUT / (folder.name + ".log"), *words)
+    # What a flash would hold: without the names and the debugging information of the file that was linked.
+    command = ["arm-none-eabi-objcopy", "-O", "binary", str(folder / "firmware.elf"), str(folder / image["program"])]
+    result = run(command, 60)
+    if result.returncode:
+        raise RuntimeError("%s: %s" % (" ".join(command), result.stdout.strip()))
     return Image(folder / image["program"], folder / "firmware.map", folder / "frozen_mpy")
 
 

@@ -1,0 +1,3 @@
+from streamline_board import board_main
+
+board_main.run()

@@ -1,0 +1,99 @@
+"""A board in its emulator: its flash in a file, its console and its lines as TCP ports of the loopback interface.
+
+Rule: `kill` is a power cut (what was programmed stays, nothing else does), `reset` is the reset pin; the process ends with this object.
+Must not know: what the image does.
+"""
+
+import json
+import shlex
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from free_ports import free_port
+
+START_SECS = 20
+ERASED = b"\xff"
+
+
+class Emulator:
+    """board: its board.json; image: the file to run; folder: where its flash lies. It is off until `start`.
+
+    line_port: of the second UART, where a gateway's `serial:` link connects (socket://127.0.0.1:PORT); console_port: of the first.
+    """
+
+    def __init__(self, board: dict[str, Any], image: Path, folder: Path, line_port: int | None = None) -> None:
+        self.flash = folder / "flash.bin"
+        self.line_port = line_port or free_port()
+        self.console_port = free_port()
+        self._qmp_port = free_port()
+        self._machine = board["emulator"]["machine"]
+        self._flash_bytes = board["emulator"]["flash_bytes"]
+        self._image = image
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def command(self, console: str) -> list[str]:
+        """Of the emulator. console: a character device for the first UART, in QEMU's words."""
+        return shlex.split(
+            "qemu-system-arm -nographic -monitor none -semihosting -machine %s,memory-backend=flash"
+            " -object memory-backend-file,id=flash,size=%d,share=on,mem-path=%s"
+            " -serial %s -serial tcp:127.0.0.1:%d,server=on,wait=off,nodelay=on -qmp tcp:127.0.0.1:%d,server=on,wait=off -kernel %s"
+            % (
+                self._machine, self._flash_bytes, shlex.quote(str(self.flash)), console, self.line_port, self._qmp_port,
+                shlex.quote(str(self._image)),
+            )
+        )  # fmt: skip
+
+    def new_flash(self) -> None:
+        """A flash as it leaves the factory, where there is none yet."""
+        if not self.flash.exists():
+            with self.flash.open("wb") as file:
+                for _ in range(self._flash_bytes // (1 << 20)):
+                    file.write(ERASED * (1 << 20))
+
+    def start(self) -> None:
+        """Power on; returns when its ports are open. Raises RuntimeError where the emulator does not start."""
+        self.new_flash()
+        console = "tcp:127.0.0.1:%d,server=on,wait=off,nodelay=on,logfile=%s,logappend=on" % (
+            self.console_port, shlex.quote(str(self.flash.with_name("console.log"))),
+        )  # fmt: skip
+        errors = self.flash.with_name("emulator.log")
+        with errors.open("wb") as log:
+            self._process = subprocess.Popen(self.command(console), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECS
+        while self.running and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._qmp_port)) == 0:
+                    return
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError("the emulator did not start: %s" % errors.read_text().strip())
+
+    @property
+    def console(self) -> str:
+        """All that it has printed, over all its lives."""
+        log = self.flash.with_name("console.log")
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def reset(self) -> None:
+        """The reset pin."""
+        with socket.create_connection(("127.0.0.1", self._qmp_port), START_SECS) as connection:
+            replies = connection.makefile("rb")
+            replies.readline()
+            for word in ("qmp_capabilities", "system_reset"):
+                connection.sendall(json.dumps({"execute": word}).encode() + b"\n")
+                while b"return" not in replies.readline():
+                    pass
+
+    def kill(self) -> None:
+        """The power goes."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
