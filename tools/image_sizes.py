@@ -36,7 +36,7 @@ _SECTION = re.compile(r"^(\.[\w.]+)?\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)$")
 
 @dataclass
 class Sizes:
-    """image_bytes: of the file that is run, or of what of it is flashed; parts: bytes by name; modules: of the bytecode of each frozen module."""
+    """image_bytes: of the file that is run, or what of it is flashed; parts: bytes by name; modules: of each frozen module's bytecode."""
 
     image_bytes: int
     parts: dict[str, int] = field(default_factory=dict)

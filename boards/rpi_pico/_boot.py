@@ -9,4 +9,4 @@ from streamline_board.boot import boot
 
 FILES_BYTES = 128 * 1024  # the configuration, slots, keys
 
-boot(files=Flash(start=0, len=FILES_BYTES), log=Flash(start=FILES_BYTES))
+boot(Flash(start=0, len=FILES_BYTES), Flash(start=FILES_BYTES))

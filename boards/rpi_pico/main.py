@@ -1,4 +1,4 @@
-"""The board's program: the agent, its link a UART."""
+"""The board's program: the agent, whose link is a UART."""
 
 from streamline_board import board_main
 
