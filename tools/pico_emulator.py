@@ -116,10 +116,11 @@ class _Port:
 
 
 def _repair(flash: Any) -> None:
-    """What the emulator lacks: a UART whose transmit interrupt is not always there, and a flash that outlives the process."""
-    from rp2040py.peripherals import ssi, uart
+    """What the emulator lacks: a UART whose transmit interrupt is not always there, a start of frame that is over once it was read, and a
+    flash that outlives the process."""
+    from rp2040py.peripherals import ssi, uart, usb
 
-    write, apply = uart.RPUART.write_uint32, ssi.RPSSI._apply_command
+    write, apply, read = uart.RPUART.write_uint32, ssi.RPSSI._apply_command, usb.RPUSBController.read_uint32
 
     def check_interrupts(self: Any) -> None:
         self.rp2040.set_interrupt(self.irq, bool(self._interrupt_status & self._interrupt_mask))
@@ -140,6 +141,14 @@ def _repair(flash: Any) -> None:
         flash.seek(at)
         flash.write(self.rp2040.flash[at : at + size])
 
+    def read_uint32(self: Any, offset: int) -> int:
+        if offset == usb.SOF_RD and not self._host_mode and self._int_raw & usb.INTR_DEV_SOF:
+            self._int_raw &= ~usb.INTR_DEV_SOF
+            self.check_interrupts()
+        value: int = read(self, offset)
+        return value
+
+    usb.RPUSBController.read_uint32 = read_uint32
     uart.RPUART.check_interrupts = check_interrupts
     uart.RPUART.write_uint32 = write_uint32
     ssi.RPSSI._apply_command = apply_command
@@ -152,7 +161,9 @@ class _Machine:
         _repair(flash)
         from rp2040py.boards import BoardSpec
         from rp2040py.device.base_device import BaseDevice
+        from rp2040py.peripherals.usb import INTR_DEV_SOF
 
+        self._sof = INTR_DEV_SOF
         self._device = BaseDevice(board=BoardSpec(image=image))
         mcu = self._device.mcu
         loaded = bytes(mcu.flash[:FLASH_BYTES])
@@ -193,6 +204,10 @@ class _Machine:
         if self._waiting is not None and self._cdc.tx_fifo.item_count:
             (endpoint, size), self._waiting = self._waiting, None
             self._read_usb(endpoint, size)
+        usb = self._cdc.usb
+        if usb._int_enable & self._sof:  # a host says each millisecond that it is there; only then is printed what was kept for it
+            usb._int_raw |= self._sof
+            usb.check_interrupts()
         ahead = (self._clock.nanos - self._began) / 1e9 - (time.monotonic() - self._started)
         if ahead > 0:
             time.sleep(ahead)

@@ -4,9 +4,3 @@ set(PICO_PLATFORM "rp2040")
 
 set(MICROPY_PY_LWIP ON)
 set(MICROPY_PY_NETWORK_CYW43 ON)
-
-# Certificates as they are usually handed out; without this mbedTLS takes DER alone.
-list(APPEND MICROPY_DEF_BOARD
-    MBEDTLS_PEM_PARSE_C
-    MBEDTLS_BASE64_C
-)

@@ -275,16 +275,11 @@ def _credentials(config):
 
 def _tls(sock, host, config):
     """A verified TLS connection. Raises OSError, ValueError."""
-    import tls  # the module in C: `ssl` is a wrapper around it in Python, which not every image has
+    import ssl
 
-    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = tls.CERT_REQUIRED
-    context.load_verify_locations(_content(config.ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=config.ca_file)
     if config.cert_file is not None:
-        context.load_cert_chain(_content(config.cert_file), _content(config.key_file))
+        context.load_cert_chain(config.cert_file, config.key_file)
     return context.wrap_socket(sock, server_hostname=host)
-
-
-def _content(path):
-    with open(path, "rb") as file:
-        return file.read()
