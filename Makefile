@@ -63,10 +63,10 @@ mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, 
 	@$(PY) tools/mpy.py --report
 
 edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|arm64, FEATURES=edge-lite,edge-sync
-	@$(PY) tools/firmware.py edge_lite --report $(if $(ARCH),--arch $(ARCH)) $(if $(FEATURES),--features $(FEATURES))
+	@$(PY) tools/board_image.py edge_lite --report $(if $(ARCH),--arch $(ARCH)) $(if $(FEATURES),--features $(FEATURES))
 
 firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385
-	@$(PY) tools/firmware.py "$(BOARD)" --report
+	@$(PY) tools/board_image.py "$(BOARD)" --report
 
 emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385
 	@$(PY) tools/emulate.py "$(BOARD)" $(ARGS)

@@ -4,12 +4,12 @@ Rule: what a board leaves out is refused by name where a configuration asks for 
 is always in (logs, limits, local consumers), `sync` is edge-sync (the session with the cloud, and a link). Must not know: any board.
 
 Options, all True or False: sync, keyed (tables, conflicts), mqtt (a link over a socket), serial (a link over a line), control (the
-control socket), flash (the log on a raw flash), board (a board without an operating system), asyncio.
+control socket), flash (the log on a raw flash), board (a board without an operating system), wifi, asyncio.
 """
 
 import os
 
-options.defaults(sync=True, keyed=True, mqtt=True, serial=True, control=True, flash=False, board=False, asyncio=False)
+options.defaults(sync=True, keyed=True, mqtt=True, serial=True, control=True, flash=False, board=False, wifi=False, asyncio=False)
 
 CORE = "../shared/streamline_core"
 SHELL = "streamline_board"
@@ -34,6 +34,7 @@ SHELL_ONLY_FOR = {
     "control": ("control*",),
     "flash": ("flash_*",),
     "board": ("boot", "board_*", "safe_mode"),
+    "wifi": ("wifi", "time_server"),
 }
 
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 import toolchain
+from board_image import OUT, BadCall, build, load_board
 from emulator import Emulator
-from firmware import OUT, BadCall, build, load_board
 
 FOLDER = OUT.parent / "emulate"
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uf2
+
 if TYPE_CHECKING:
-    from firmware import Image
+    from board_image import Image
 
 # Of the sections that are in the file, by what an object's path says.
 PARTS = (
@@ -34,7 +36,7 @@ _SECTION = re.compile(r"^(\.[\w.]+)?\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)$")
 
 @dataclass
 class Sizes:
-    """image_bytes: of the file that is run or flashed; parts: bytes by name; modules: of the bytecode of each frozen module."""
+    """image_bytes: of the file that is run, or what of it is flashed; parts: bytes by name; modules: of each frozen module's bytecode."""
 
     image_bytes: int
     parts: dict[str, int] = field(default_factory=dict)
@@ -47,8 +49,9 @@ class Sizes:
 
 
 def measure(image: Image) -> Sizes:
-    """Raises OSError where a file is missing."""
-    sizes = Sizes(image.path.stat().st_size)
+    """Raises OSError where a file is missing, uf2.BadUf2."""
+    is_uf2 = image.path.suffix == ".uf2"  # half of which is no image
+    sizes = Sizes(len(uf2.read(image.path).data) if is_uf2 else image.path.stat().st_size)
     for path in sorted(image.frozen.rglob("*.mpy")):
         sizes.modules[str(path.relative_to(image.frozen).with_suffix(""))] = path.stat().st_size
     if image.map.exists():

@@ -21,6 +21,8 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 FETCH_SECS = 600
 BUILD_SECS = 1800
 LOG_LINES, LOG_LINE_CHARS = 25, 200  # of a build that failed, shown
+IDF_VERSION = "v5.2.2"  # of those that MicroPython's README names
+RP2_SUBMODULES = {"pico-sdk": "pico_sdk_init.cmake", "tinyusb": "src/tusb.h"}  # each with a file of it; Debian's packages: …-source
 UNPACKED = "unpacked"  # a mark in a folder that was unpacked whole
 
 
@@ -160,6 +162,45 @@ def micropython() -> Path:
 
 def _ready() -> Path:
     return FOLDER / "micropython.path"
+
+
+def rp2_sources(sources: Path, upstream_board: str, submodules: list[str]) -> None:
+    """See that what the rp2 port needs beyond MicroPython is in the `lib` of these sources: the SDK, USB, and the given others, which
+    Debian has no sources of. Raises Missing."""
+    lacking = [name for name in submodules if not any((sources / "lib" / name).glob("*"))]
+    if os.environ.get("MICROPYTHON_DIR"):
+        lacking += [name for name, file in RP2_SUBMODULES.items() if not (sources / "lib" / name / file).exists()]
+        if lacking:
+            command = "make -C ports/rp2 BOARD=%s submodules" % upstream_board
+            raise Missing("%s lacks %s: run %s there" % (sources, " and ".join(["lib/" + name for name in lacking]), command))
+        return
+    if lacking:
+        raise Missing(
+            "Debian has no MicroPython with %s: clone it (git clone -b v%s https://github.com/micropython/micropython), run there "
+            "make -C ports/rp2 BOARD=%s submodules, and set MICROPYTHON_DIR to the clone" % (" and ".join(lacking), VERSION, upstream_board)
+        )
+    for name, file in RP2_SUBMODULES.items():
+        link = sources / "lib" / name
+        if not (link / file).exists():
+            folder = apt().package(name + "-source") / "usr" / "src" / name
+            (folder / "README.md").touch()  # the port's Makefile looks for it
+            link.unlink() if link.is_symlink() else shutil.rmtree(link, ignore_errors=True)
+            link.symlink_to(folder)
+
+
+def idf() -> None:
+    """See that Espressif's SDK is here, and entered. Raises Missing."""
+    entered = os.environ.get("IDF_PATH")
+    if not entered or not Path(entered).is_dir() or shutil.which("idf.py") is None:
+        what = "IDF_PATH is not set" if not entered else "IDF_PATH is %s, and there is no idf.py on PATH" % entered
+        raise Missing(
+            "ESP-IDF is missing (%s): git clone -b %s --recursive https://github.com/espressif/esp-idf, run ./install.sh and . ./export.sh "
+            "there" % (what, IDF_VERSION)
+        )
+    if not os.environ.get("MICROPYTHON_DIR"):
+        raise Missing(
+            "MICROPYTHON_DIR is not set: what Debian has of MicroPython is not all that its esp32 port needs; clone v%s" % VERSION
+        )
 
 
 def mpy_cross(sources: Path) -> Path:

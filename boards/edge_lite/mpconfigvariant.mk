@@ -26,6 +26,6 @@ LDFLAGS_EXTRA += -static
 $(BUILD)/main.o: CFLAGS += -Dmain=micropython_main -Dmp_cstack_init_with_sp_here=launcher_stack_init
 $(BUILD)/main.o: $(VARIANT_DIR)/mpconfigvariant.mk
 
-# From here on the settings of the architecture (ARCH_CFLAGS comes from tools/firmware.py).
+# From here on the settings of the architecture (ARCH_CFLAGS comes from tools/board_image.py).
 CFLAGS += $(ARCH_CFLAGS)
 LDFLAGS += $(ARCH_CFLAGS)

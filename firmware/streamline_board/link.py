@@ -57,13 +57,13 @@ class BoardLink(Carrier):
     def _begin(self, now_ms):
         scheme, host, port = self._url
         sock = open_tcp(host, port)
-        if scheme == "mqtt":
-            return sock
-        try:
-            return _tls(sock, host, self._config)
-        except (OSError, ValueError):
-            sock.close()
-            raise
+        if scheme == "mqtts":
+            try:
+                return _tls(sock, host, self._config)
+            except (OSError, ValueError):
+                sock.close()
+                raise
+        return sock
 
     def _begun(self, now_ms):
         self._subscribing = 0

@@ -6,8 +6,12 @@ within the call. At most FILES_MAX files are open. Must not know: what is in the
 
 import errno
 import os
-import socket
 import struct
+
+try:
+    import socket
+except ImportError:
+    socket = None  # a board without a network
 
 from streamline_core.errors import StorageFull, UsageError
 
@@ -181,7 +185,7 @@ def _lock(folder):
     process, however that ends. The name is the folder's device and inode, so that two paths to one folder are one.
     """
     stat = os.stat(folder)
-    if not stat[1]:
+    if socket is None or not stat[1]:
         return None  # no inodes (littlefs on a block device of this process): nobody else can have it mounted
     try:
         lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

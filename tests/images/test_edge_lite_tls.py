@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import firmware
+import board_image
 import tls_promises
 from mosquitto import MISSING, find_mosquitto
 
@@ -20,7 +20,7 @@ pytestmark = [
 
 @cache
 def program() -> Path:
-    return firmware.build("edge_lite").path
+    return board_image.build("edge_lite").path
 
 
 def start(config: Path, log: Path) -> "subprocess.Popen[bytes]":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import unit_flash
 
-import firmware
+import board_image
 import toolchain
 from emulator import Emulator
 
@@ -20,23 +20,23 @@ pytestmark = pytest.mark.image
 
 
 @pytest.fixture(scope="session")
-def image() -> firmware.Image:
+def image() -> board_image.Image:
     try:
         toolchain.need("qemu-system-arm", "qemu-system-arm")
-        return firmware.build_qemu(firmware.load_board(BOARD), None, [], HERE / "unit_manifest.py")
+        return board_image.build_qemu(board_image.load_board(BOARD), None, [], HERE / "unit_manifest.py")
     except toolchain.Missing as missing:
         pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
-def modules(image: firmware.Image, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def modules(image: board_image.Image, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return unit_flash.compiled(tmp_path_factory.mktemp("unit"))
 
 
 @pytest.mark.timeout(FILE_SECS + 60)
 @pytest.mark.parametrize("name", [path.stem for path in unit_flash.MODULES if path.stem.startswith("test_") and path.stem not in ELSEWHERE])
-def test_file(name: str, image: firmware.Image, modules: list[Path], tmp_path: Path) -> None:
-    board = Emulator(firmware.load_board(BOARD), image.path, tmp_path)
+def test_file(name: str, image: board_image.Image, modules: list[Path], tmp_path: Path) -> None:
+    board = Emulator(board_image.load_board(BOARD), image.path, tmp_path)
     unit_flash.write(board.flash, modules, [name])
     try:
         board.start()

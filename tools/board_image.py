@@ -3,13 +3,14 @@
 Rule: what a board is stands in its folder under boards/, and nothing of it here; an image beyond its board's budget is no image. The ports
 that images are built with are a table. Must not know: what is in the core.
 
-Usage: python tools/firmware.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
+Usage: python tools/board_image.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
 """
 
 import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import image_sizes
 import toolchain
+import uf2
 from bootstrap import run
 from toolchain import Missing
 
@@ -26,6 +28,7 @@ BOARDS = ROOT / "boards"
 OUT = ROOT / "build" / "firmware"
 FEATURES = {"edge-lite": "", "edge-sync": "sync"}  # of the specification: the option of the board's manifest that each is
 NOT_YET = ("edge-mesh",)
+RP2_FLASH = 0x10000000  # where the flash of an RP2040 begins
 
 
 class BadCall(Exception):
@@ -127,7 +130,53 @@ def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit
     return Image(folder / image["program"], folder / "firmware.map", folder / "frozen_mpy")
 
 
-PORTS: dict[str, Callable[[dict[str, Any], str | None, list[str]], Image]] = {"unix": build_unix, "qemu": build_qemu}
+def build_rp2(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
+    """A UF2 file for a board with a chip of Raspberry Pi."""
+    image = board["image"]
+    toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "libstdc++-arm-none-eabi-newlib")
+    toolchain.need("cmake", "cmake")
+    sources = toolchain.micropython()
+    toolchain.rp2_sources(sources, image["upstream_board"], image["submodules"])
+    compiler = toolchain.mpy_cross(sources)
+    folder = OUT / "-".join([board["name"], *["no_" + option for option in without]])
+    # In the environment: on the command line it would replace what the port's Makefile adds to it.
+    environment = {"MICROPY_MPYCROSS": str(compiler), "CMAKE_ARGS": "-DPICO_NO_PICOTOOL=1"}
+    toolchain.make(sources / "ports" / "rp2", OUT / (folder.name + ".log"), *_board_words(board, without, folder), environment=environment)
+    # Written here: the SDK's own tool for it would have to be fetched and built.
+    program: Path = folder / image["program"]
+    uf2.write(program, uf2.RP2040, RP2_FLASH, program.with_suffix(".bin").read_bytes())
+    return Image(program, folder / "firmware.elf.map", folder / "frozen_mpy")
+
+
+def build_esp32(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
+    """One file for a board with a chip of Espressif: boot loader, partition table and program, to be written from its first offset on."""
+    folder = OUT / "-".join([board["name"], *["no_" + option for option in without]])
+    words = _board_words(board, without, folder)
+    try:
+        toolchain.idf()
+        sources = toolchain.micropython()
+    except Missing as error:
+        raise Missing('%s. Then: make -C "$MICROPYTHON_DIR"/ports/esp32 %s' % (error, shlex.join(words))) from None
+    compiler = toolchain.mpy_cross(sources)
+    log = OUT / (folder.name + ".log")
+    toolchain.make(sources / "ports" / "esp32", log, *words, environment={"MICROPY_MPYCROSS": str(compiler)})
+    return Image(folder / board["image"]["program"], folder / "micropython.map", folder / "frozen_mpy")
+
+
+def _board_words(board: dict[str, Any], without: list[str], folder: Path) -> list[str]:
+    """What a port built by CMake is told of a board that is not its own."""
+    return [
+        "BOARD=" + board["name"], "BOARD_DIR=%s" % (BOARDS / board["name"]), "BUILD=%s" % folder,
+        "FROZEN_MANIFEST=%s" % manifest(board, without, folder),
+    ]  # fmt: skip
+
+
+PORTS: dict[str, Callable[[dict[str, Any], str | None, list[str]], Image]] = {
+    "unix": build_unix,
+    "qemu": build_qemu,
+    "rp2": build_rp2,
+    "esp32": build_esp32,
+}
 
 
 def build(name: str, arch: str | None = None, features: str = ",".join(FEATURES)) -> Image:
@@ -155,7 +204,7 @@ def main() -> int:
             image.path.unlink()
             raise RuntimeError("firmware: %s; boards/%s/board.json has the budget, --report shows what costs what" % (over, board["name"]))
     except (BadCall, Missing) as error:
-        print("firmware: %s" % error, file=sys.stderr)
+        print("board_image: %s" % error, file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(error, file=sys.stderr)
