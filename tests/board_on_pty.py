@@ -69,12 +69,12 @@ else:
 class PtyBoard:
     """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. Use with `with`."""
 
-    def __init__(self, folder: Path, heap: str = "512k") -> None:
+    def __init__(self, folder: Path, heap: str = "512k", files_bytes: int = FILES_BYTES) -> None:
         files, log, boot = folder / "files.bin", folder / "log.bin", folder / "boot.py"
-        for path, size in ((files, FILES_BYTES), (log, LOG_BYTES)):
+        for path, size in ((files, files_bytes), (log, LOG_BYTES)):
             path.write_bytes(b"\xff" * size)
         modules = module_path().rpartition(":")[2]
-        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": FILES_BYTES // BLOCK_BYTES, "modules": modules}
+        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": files_bytes // BLOCK_BYTES, "modules": modules}
         text = BOOT
         for key, value in (values | {"log": str(log), "log_blocks": LOG_BYTES // BLOCK_BYTES}).items():
             text = text.replace("{%s!r}" % key, repr(value)).replace("{%s}" % key, str(value))
