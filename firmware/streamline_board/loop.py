@@ -53,10 +53,20 @@ def _limits(config):
             let_go(name)
 
 
-class Loop:
-    """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None."""
+def link_class(config):
+    """What carries the node's frames. A board pays for the link it has, and for no other."""
+    if config.cloud_endpoint.startswith("serial"):
+        from .serial_link import SerialLink as Link
+    else:
+        from .link import BoardLink as Link
+    return Link
 
-    def __init__(self, config, source=None, lines=None, status=False):
+
+class Loop:
+    """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None; storage:
+    in place of files in the data directory; network: a class of what has to be joined before a link can work, or None."""
+
+    def __init__(self, config, source=None, lines=None, status=False, storage=None, network=None):
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
         self.meter = BoardMeter()
@@ -65,7 +75,7 @@ class Loop:
             from .merges import load_merges  # where no topic merges, no board pays for it
 
             merges = load_merges(config)
-        self.storage = FileStorage(config.data_dir)
+        self.storage = storage or FileStorage(config.data_dir)
         configured = _limits(config)
         self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges, self.meter)
         self.node.open()
@@ -86,20 +96,18 @@ class Loop:
         self._input = sys.stdin.buffer
         if lines is not None or status:
             self._poll.register(sys.stdin, 1)
+        self._network = network(self.clock, self.entropy) if network is not None else None
         self._link = None
         if config.cloud_endpoint is not None:
-            # A board pays for the link it has, and for no other.
-            if config.cloud_endpoint.startswith("serial"):
-                from .serial_link import SerialLink as Link
-            else:
-                from .link import BoardLink as Link
-            self._link = Link(config, self.node, self.clock, self.entropy, self._poll)
+            self._link = link_class(config)(config, self.node, self.clock, self.entropy, self._poll)
         self._control = self._door(configured)
 
     def _door(self, configured):
         """What answers on this machine; None where there is no such thing."""
-        from .control_socket import listen
-
+        try:
+            from .control_socket import listen
+        except ImportError:
+            return None  # not in this image
         control, listener = None, listen(self.node.config.data_dir)
         if listener is not None:
             from .control import Control
@@ -130,6 +138,8 @@ class Loop:
             deadline_ms = node.tick()
             self._tickets()
         deadlines.append(deadline_ms)
+        if self._network is not None:
+            deadlines.append(self._network.turn(now_ms))
         if self._link is not None:
             self._link.turn()
             deadlines.append(self._link.deadline_ms())

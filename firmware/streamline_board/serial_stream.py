@@ -8,7 +8,6 @@ import select
 from streamline_core.errors import UsageError
 from streamline_core.serial_packets import BAUD
 
-from .tcp import open_tcp
 
 LINE_SCHEMES = ("serial", "serial+tcp")
 BUFFER_BYTES = 1024  # of a UART, where it can be chosen: what comes while the board does something else
@@ -53,6 +52,8 @@ class Line:
     def open(self):
         """The line as a stream: `readinto` gives None where nothing came, `write` may take less than all. Raises OSError, ValueError."""
         if self.reopens:
+            from .tcp import open_tcp  # for gateways that are reached so; a bare board has none
+
             return open_tcp(self._address[0], self._address[1])
         if self.where.isdigit():
             return _uart(int(self.where), self.baud, self.buffer_bytes)
