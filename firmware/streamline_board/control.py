@@ -14,7 +14,8 @@ LENT = [  # what serving loads, where nothing else has: it is given back
         "streamline_board.limits_file", "streamline_board.status", "streamline_core.answer", "streamline_core.compaction",
         "streamline_core.config_check", "streamline_core.config_tables", "streamline_core.config_values", "streamline_core.consumer",
         "streamline_core.control_records", "streamline_core.explain", "streamline_core.health", "streamline_core.log_reader",
-        "streamline_core.operator_limits", "streamline_core.plan", "streamline_core.record", "streamline_core.resources", "streamline_core.sync_queue",
+        "streamline_core.operator_limits",
+        "streamline_core.plan", "streamline_core.record", "streamline_core.resources", "streamline_core.sync_queue",
     )
     if name not in sys.modules
 ]  # fmt: skip

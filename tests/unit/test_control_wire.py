@@ -79,6 +79,7 @@ def test_bytes_and_times_are_shown_as_json_can_carry_them():
     assert explain.json_value(None) is None and explain.json_value("ü".encode()) == "ü"
     assert explain.json_value(b"\xff\x00") == {"base64": "/wA="}
     times = ((0, "1970-01-01T00:00:00.000Z"), (951782400123, "2000-02-29T00:00:00.123Z"), (4107542399999, "2100-02-28T23:59:59.999Z"),
-             (4107542400000, "2100-03-01T00:00:00.000Z"), (253402300799999, "9999-12-31T23:59:59.999Z"), (253402300800000, None), (-1, None))
+             (4107542400000, "2100-03-01T00:00:00.000Z"),
+             (253402300799999, "9999-12-31T23:59:59.999Z"), (253402300800000, None), (-1, None))
     for time_ms, shown in times:
         assert explain.rfc3339(time_ms) == shown, time_ms

@@ -52,5 +52,5 @@ def test_what_cannot_be_kept_changes_nothing():
 
 def test_a_file_of_limits_is_read_whole_or_refused():
     assert parse(b'{"storage": 5, "eviction_policy": "reject"}') == {"storage": 5, "eviction_policy": "reject"}
-    for text in (b"", b"[]", b"{", b'{"storage": "5"}', b'{"storage": true}', b'{"eviction_policy": 5}', b'{"room": 5}', b'{"storage": 1.5}'):
+    for text in (b"", b"[]", b"{", b'{"storage": "5"}', b'{"storage": true}', b'{"eviction_policy": 5}', b'{"room": 5}'):
         raises(ValueError, parse, text)
