@@ -100,22 +100,22 @@ class Loop:
         self._link = None
         if config.cloud_endpoint is not None:
             self._link = link_class(config)(config, self.node, self.clock, self.entropy, self._poll)
-        self._control = self._door(configured)
+        self._door = self._make_door(configured)
 
-    def _door(self, configured):
+    def _make_door(self, configured):
         """What answers on this machine; None where there is no such thing."""
         try:
             from .control_socket import listen
         except ImportError:
             return None  # not in this image
-        control, listener = None, listen(self.node.config.data_dir)
+        door, listener = None, listen(self.node.config.data_dir)
         if listener is not None:
-            from .control import Control
+            from .door import Door
 
-            control = Control(listener, self.node.config, self.node, self._link, self._poll, configured)
+            door = Door(listener, self.node, self._link, self._poll, configured)
         for name in ("streamline_board.control_socket", "streamline_core.control_wire"):
             let_go(name)
-        return control
+        return door
 
     def _tickets(self):
         for ticket, error in self.storage.completed():
@@ -144,9 +144,9 @@ class Loop:
             self._link.turn()
             deadlines.append(self._link.deadline_ms())
             deadlines.append(node.tick())
-        if self._control is not None:
-            deadlines.append(self._control.turn(clock.monotonic_ms()))
-            if self._control.connections:
+        if self._door is not None:
+            deadlines.append(self._door.turn(clock.monotonic_ms()))
+            if self._door.control is not None:
                 deadlines.append(node.tick())
         if self.storage.waiting:
             deadlines.append(now_ms)
@@ -197,8 +197,8 @@ class Loop:
         for row in self._poll.ipoll(wait_ms):
             if row[0] is sys.stdin:
                 ready = True
-            elif self._control is not None:
-                self._control.note(row[0], row[1])
+            elif self._door is not None:
+                self._door.note(row[0], row[1])
         return ready
 
     def _store(self, line):
@@ -211,9 +211,9 @@ class Loop:
                 self._tickets()
                 if self._link is not None:
                     self._link.turn()
-                if self._control is not None:
+                if self._door is not None:
                     self._input_ready()
-                    self._control.turn(self.clock.monotonic_ms())
+                    self._door.turn(self.clock.monotonic_ms())
                 time.sleep_ms(FULL_WAIT_MS)
 
     def run(self, until_drained=False):
@@ -240,8 +240,8 @@ class Loop:
             self._tickets()
             if self.node.idle:
                 break
-        if self._control is not None:
-            self._control.close(self.clock.monotonic_ms())
+        if self._door is not None:
+            self._door.close(self.clock.monotonic_ms())
         if self._link is not None:
             self._link.close()
         if self._status:
