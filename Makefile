@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-conflict demo-offline test check bench sim crash fuzz mutants mpy edge-lite firmware emulate clean
+.PHONY: help setup run demo-conflict demo-offline test test-firmware check bench sim crash fuzz mutants mpy edge-lite firmware emulate clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -33,6 +33,9 @@ demo-offline: $(READY)  ## an outage that fills the disk, and both ledgers after
 test: $(READY)  ## all tests; ARGS="-k log -x" goes to pytest
 	@$(PY) -m pytest -q -n 2 $(ARGS)
 
+test-firmware: $(READY)  ## the images, each built and run in its emulator; fetches what it builds with
+	@$(PY) -m pytest -q -n 2 -m image $(ARGS)
+
 check: $(READY)  ## ruff, mypy, the import rules, whether each mutation fits
 	@failed=0; \
 	$(PY) -m ruff check --quiet . || failed=1; \
@@ -60,10 +63,10 @@ mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, 
 	@$(PY) tools/mpy.py --report
 
 edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|arm64, FEATURES=edge-lite,edge-sync
-	@$(PY) tools/firmware.py edge_lite --report $(if $(ARCH),--arch $(ARCH)) $(if $(FEATURES),--features $(FEATURES))
+	@$(PY) tools/board_image.py edge_lite --report $(if $(ARCH),--arch $(ARCH)) $(if $(FEATURES),--features $(FEATURES))
 
 firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385
-	@$(PY) tools/firmware.py "$(BOARD)" --report
+	@$(PY) tools/board_image.py "$(BOARD)" --report
 
 emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385
 	@$(PY) tools/emulate.py "$(BOARD)" $(ARGS)

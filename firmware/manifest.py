@@ -28,7 +28,7 @@ ONLY_FOR = {  # modules of the core that nothing else needs
 }  # fmt: skip
 SHELL_ONLY_FOR = {
     "sync": ("answers",),
-    "mqtt": ("link",),
+    "mqtt": ("link", "secure"),
     "serial": ("serial_*",),
     "keyed": ("merges",),
     "control": ("control*",),

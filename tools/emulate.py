@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 import toolchain
+from board_image import OUT, BadCall, build, load_board
 from emulator import Emulator
-from firmware import OUT, BadCall, build, load_board
 
 FOLDER = OUT.parent / "emulate"
 
@@ -25,7 +25,7 @@ def main() -> int:
     try:
         board = load_board(arguments.board)
         if "emulator" not in board:
-            raise BadCall("there is no emulator here for %s; make flash BOARD=%s puts it on the real board" % (board["name"], board["name"]))
+            raise BadCall("there is no emulator here for {0}; make flash BOARD={0} is for the real board".format(board["name"]))
         toolchain.need("qemu-system-arm", "qemu-system-arm")
         image = build(board["name"])
     except (BadCall, toolchain.Missing) as error:

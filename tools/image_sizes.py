@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uf2
 
 if TYPE_CHECKING:
-    from firmware import Image
+    from board_image import Image
 
 # Of the sections that are in the file, by what an object's path says.
 PARTS = (

@@ -22,6 +22,7 @@ FETCH_SECS = 600
 BUILD_SECS = 1800
 IDF_VERSION = "v5.2.2"  # of those that MicroPython's README names
 RP2_SUBMODULES = {"pico-sdk": "pico_sdk_init.cmake", "tinyusb": "src/tusb.h"}  # each with a file of it; Debian's packages: …-source
+LOG_LINES, LOG_LINE_CHARS = 25, 200  # of a build that failed, shown
 UNPACKED = "unpacked"  # a mark in a folder that was unpacked whole
 
 
@@ -225,5 +226,5 @@ def make(folder: Path, log: Path, *words: str, environment: dict[str, str] | Non
             stderr=subprocess.STDOUT, timeout=BUILD_SECS, env=inherited | version | (environment or {}), check=False,
         )  # fmt: skip
     if result.returncode:
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        end = "\n".join([line[:LOG_LINE_CHARS] for line in log.read_text(errors="replace").splitlines()[-LOG_LINES:]])
         raise RuntimeError("make -C %s failed (all of it is in %s):\n%s" % (folder, log, end))

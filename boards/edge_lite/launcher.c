@@ -9,13 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "py/cstack.h"
 #include "py/mpconfig.h"
 #include "py/runtime.h"
 
 #define HEAP_DEFAULT "512k"
 #define HEAP_OPTION "--heap"
 
+// The port allows itself 40,000 bytes on 32 bits, and keeps a path of PATH_MAX in them for each import within another: nine of those, and
+// the agent does not start. Linux gives a process 8 MB.
+#define STACK_BYTES (192 * 1024 * sizeof(void *) / 4)
+
+static char *stack_top;
+
 int micropython_main(int argc, char **argv);
+void launcher_stack_init(size_t stack_size);
+
+// What the port's `main` calls instead of mp_cstack_init_with_sp_here. The top is above its frame: the collector must see what is in that.
+void launcher_stack_init(size_t stack_size) {
+    mp_cstack_init_with_top(stack_top, STACK_BYTES);
+}
 
 static void on_sigterm(int number) {
     // At the next bytecode, not here: what is being written is written whole.
@@ -23,6 +36,7 @@ static void on_sigterm(int number) {
 }
 
 int main(int argc, char **argv) {
+    stack_top = __builtin_frame_address(0);
     char heap[32 + sizeof("heapsize=")] = "heapsize=" HEAP_DEFAULT;
     char **words = calloc(argc + 8, sizeof(char *));
     if (words == NULL) {

@@ -22,9 +22,10 @@ MICROPY_SSL_AXTLS = 0
 
 LDFLAGS_EXTRA += -static
 
-# Its `main` is called by ours, in launcher.c.
-$(BUILD)/main.o: CFLAGS += -Dmain=micropython_main
+# Its `main` is called by ours, in launcher.c, and asks that for its stack.
+$(BUILD)/main.o: CFLAGS += -Dmain=micropython_main -Dmp_cstack_init_with_sp_here=launcher_stack_init
+$(BUILD)/main.o: $(VARIANT_DIR)/mpconfigvariant.mk
 
-# From here on the settings of the architecture (ARCH_CFLAGS comes from tools/firmware.py).
+# From here on the settings of the architecture (ARCH_CFLAGS comes from tools/board_image.py).
 CFLAGS += $(ARCH_CFLAGS)
 LDFLAGS += $(ARCH_CFLAGS)

@@ -32,6 +32,18 @@ typedef struct {
 #define AIRCR (*(volatile uint32_t *)0xE000ED0C)
 #define AIRCR_RESET (0x05FA0004)
 
+// The 16 MB of PSRAM play the flash; where the unit tests run, most of them are heap.
+#define PSRAM ((uint8_t *)0x21000000)
+#define PSRAM_BYTES (16 * 1024 * 1024)
+#if BOARD_UNIT_TESTS
+#define UNIT_TESTS_HEAP_BYTES (12 * 1024 * 1024)
+#define FLASH_BASE (PSRAM + UNIT_TESTS_HEAP_BYTES)
+#define FLASH_BYTES (PSRAM_BYTES - UNIT_TESTS_HEAP_BYTES)
+#else
+#define FLASH_BASE PSRAM
+#define FLASH_BYTES PSRAM_BYTES
+#endif
+
 void ticks_start(void);
 uint64_t ticks_now_us(void);
 void wake_after_ms(int ms);

@@ -11,8 +11,6 @@
 #include "py/mphal.h"
 #include "py/runtime.h"
 
-#define FLASH_BASE ((uint8_t *)0x21000000)
-#define FLASH_BYTES (16 * 1024 * 1024)
 #define BLOCK_BYTES (4096)
 
 typedef struct {

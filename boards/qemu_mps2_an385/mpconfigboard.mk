@@ -9,6 +9,11 @@ CFLAGS += -DMICROPY_HW_MCU_NAME='"Cortex-M3"'
 CFLAGS += -I$(BOARD_DIR) '-DMP_CONFIGFILE="mpconfigboard.h"'
 QSTR_GLOBAL_DEPENDENCIES += $(BOARD_DIR)/mpconfigboard.h
 
+# An image that runs the unit tests: its heap takes most of the PSRAM, and the flash is what is left.
+ifeq ($(BOARD_UNIT_TESTS),1)
+CFLAGS += -DBOARD_UNIT_TESTS=1
+endif
+
 LDSCRIPT = $(BOARD_DIR)/board.ld
 SRC_BOARD_O = shared/runtime/gchelper_native.o shared/runtime/gchelper_thumb2.o
 

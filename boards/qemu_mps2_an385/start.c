@@ -12,7 +12,14 @@
 
 #define STACK_BYTES (16 * 1024)
 
+#if BOARD_UNIT_TESTS
+#define HEAP PSRAM
+#define HEAP_BYTES UNIT_TESTS_HEAP_BYTES
+#else
 static uint32_t heap[MICROPY_HEAP_SIZE / sizeof(uint32_t)];
+#define HEAP ((uint8_t *)heap)
+#define HEAP_BYTES sizeof(heap)
+#endif
 
 int main(int argc, char **argv) {
     __asm volatile ("cpsid i");
@@ -21,7 +28,7 @@ int main(int argc, char **argv) {
     console_start();
     mp_stack_ctrl_init();
     mp_stack_set_limit(STACK_BYTES - 1024);
-    gc_init(heap, (char *)heap + sizeof(heap));
+    gc_init(HEAP, HEAP + HEAP_BYTES);
     for (;;) {
         mp_init();
         pyexec_frozen_module("_boot.py", false);

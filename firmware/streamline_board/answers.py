@@ -4,10 +4,7 @@ Rule: it is loaded when somebody asks, and lets go of all that it loaded: of wha
 nobody asks any more. Sync needs the heap more. Must not know: sockets, names of topics.
 """
 
-import gc
 import sys
-
-from streamline_core import VERSION
 
 from .main import let_go
 
@@ -18,28 +15,20 @@ _LENT = ["streamline_core." + name for name in LENT if "streamline_core." + name
 
 
 class BoardAnswers:
-    """link: the BoardLink that carries them; it forgets this object when nobody asks any more."""
+    """link: the Carrier that takes them; it forgets this object when nobody asks any more."""
 
     def __init__(self, config, node, link):
-        from streamline_core.ask import Answers, give_back
+        from streamline_core.answer import give_back
+        from streamline_core.ask import Answers
+
+        from .status import status
 
         self._node = node
         self._link = link
         self._give_back = give_back
-        self._answers = Answers(node, {"status": self._status}, max(PIECE_BYTES_MIN, config.frame_bytes_max), link.seen)
+        self._answers = Answers(node, {"status": lambda: status(node, link)}, max(PIECE_BYTES_MIN, config.frame_bytes_max), link.seen)
         self._until_ms = 0
         self.receive = self._answers.receive
-
-    def _status(self):
-        node, link = self._node, self._link
-        connected_ms = node.clock.monotonic_ms() - link.up_ms
-        status = node.status()
-        status["link"] = {"endpoint": "%s://%s:%d" % link.url, "connected": True, "reason": "", "connected_ms": connected_ms}
-        status["data_dir"] = node.config.data_dir
-        status["version"] = VERSION
-        status["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
-        status["heap_bytes"], status["heap_free_bytes"] = gc.mem_alloc(), gc.mem_free()
-        return status
 
     def deadline_ms(self, other_ms):
         """When `next_piece` wants to be called (monotonic ms), or what is sooner of the link's own."""
@@ -60,6 +49,6 @@ class BoardAnswers:
                 let_go(name)
             if now_ms >= self._until_ms:
                 self._link.seen, self._link.answers = answers.seen, None
-                let_go("streamline_core.ask")
-                let_go(__name__)
+                for name in ("streamline_core.ask", "streamline_core.answer", "streamline_board.status", __name__):
+                    let_go(name)
         return piece

@@ -3,14 +3,16 @@
 Rule: what is wrong with a file is said with its place, and what a board cannot honour is refused by name. Must not know: who runs it.
 """
 
+import os
+
 import ujson
 
 from streamline_core.config import EdgeConfig
 from streamline_core.errors import UsageError
 
-HELP = """usage: micropython -m streamline_board --config FILE [--status] [--lines TOPIC] [--until-drained]
+HELP = """usage: %s --config FILE [--status] [--lines TOPIC] [--until-drained]
 
-  --config FILE     JSON, in the shape of edge.yaml
+  --config FILE     JSON, in the shape of edge.yaml; paths in it are relative to its folder
   --status          print a line of JSON each second
   --lines TOPIC     store the lines of standard input as records of TOPIC
   --until-drained   after the end of the input, go on until everything is at the cloud
@@ -49,7 +51,7 @@ def load(path):
     given = given.get("edge", given) if isinstance(given, dict) else given
     _shrink(given)
     try:
-        return _fitting(EdgeConfig.from_dict(given))
+        return _placed(_fitting(EdgeConfig.from_dict(given)), path[: path.rfind("/") + 1])
     except UsageError as error:
         problems = getattr(error, "problems", None)
         if problems is None:
@@ -62,6 +64,8 @@ def _fitting(config):
     """What a board cannot honour is refused by name."""
     if config.sync.condition is not None and config.sync.condition.startswith("command:"):
         raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
+    if config.serial:
+        raise UsageError("serial: a board carries no other node; remove it. Its own line is cloud_endpoint: serial://UART")
     if config.resources.max_file_descriptors is not None:
         raise UsageError("resources.max_file_descriptors: a board has none; remove it")
     segments = config.resources.max_storage // config.log.segment_bytes
@@ -70,3 +74,37 @@ def _fitting(config):
         raise UsageError("log.segment_bytes: resources.max_storage is %d of them, and a board remembers %d; use at least %d"
                          % (segments, BOARD_SEGMENTS_MAX, least))
     return config
+
+
+# As host/streamline_edge/config_paths.py has them.
+PATH_KEYS = ("password_file", "ca_file", "cert_file", "key_file", "data_dir")
+
+
+def _placed(config, folder):
+    """Its paths, relative to the folder of the file where they stand, as any program of this machine sees them."""
+    for key in PATH_KEYS:
+        if getattr(config, key) is not None:
+            setattr(config, key, _path(key, getattr(config, key), folder))
+    if config.sync.condition is not None:
+        config.sync.condition = _after_colon("sync.condition", config.sync.condition, folder)
+    for name in config.topics:
+        merge = config.topics[name].merge
+        if merge is not None and (not merge.startswith("python:") or merge.endswith(".py")):  # else it is a module, which has no folder
+            config.topics[name].merge = _after_colon("merge", merge, folder)
+    return config
+
+
+def _after_colon(key, value, folder):
+    kind, _, path = value.partition(":")
+    return kind + ":" + _path(key, path, folder)
+
+
+def _path(key, path, folder):
+    path = path.strip()
+    if path == "~" or path.startswith("~/"):
+        home = os.getenv("HOME") if hasattr(os, "getenv") else None
+        if home:
+            return home + path[1:]
+    if path.startswith("~"):
+        raise UsageError("%s: %r: there is no such user here; write out the path" % (key, path))
+    return path if path.startswith("/") else folder + path

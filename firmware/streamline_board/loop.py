@@ -4,6 +4,7 @@ Rule: nothing in it waits for a network; between two turns it sleeps in one poll
 """
 
 import gc
+import os
 import select
 import sys
 import time
@@ -14,7 +15,7 @@ from streamline_core.codec import device_codecs
 from streamline_core.errors import QueueFull, StorageFull
 from streamline_core.node import Node
 
-from .link import BoardLink
+from .main import let_go
 from .ports import BoardClock, BoardEntropy, BoardMeter
 from .storage import FileStorage
 
@@ -36,6 +37,22 @@ def _holds(condition):
     return there == (kind == "file")
 
 
+def _limits(config):
+    """Put limits that an operator has set over those of the configuration. Returns these where there are such, else None. Raises
+    UsageError."""
+    try:
+        os.stat(config.data_dir + "/limits.json")
+    except OSError:
+        return None
+    from .limits_file import lay_over
+
+    try:
+        return lay_over(config)
+    finally:
+        for name in ("streamline_board.limits_file", "streamline_core.operator_limits", "streamline_core.resources"):
+            let_go(name)
+
+
 class Loop:
     """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None."""
 
@@ -49,6 +66,7 @@ class Loop:
 
             merges = load_merges(config)
         self.storage = FileStorage(config.data_dir)
+        configured = _limits(config)
         self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges, self.meter)
         self.node.open()
         self.refused = 0
@@ -68,7 +86,28 @@ class Loop:
         self._input = sys.stdin.buffer
         if lines is not None or status:
             self._poll.register(sys.stdin, 1)
-        self._link = BoardLink(config, self.node, self.clock, self.entropy, self._poll) if config.cloud_endpoint else None
+        self._link = None
+        if config.cloud_endpoint is not None:
+            # A board pays for the link it has, and for no other.
+            if config.cloud_endpoint.startswith("serial"):
+                from .serial_link import SerialLink as Link
+            else:
+                from .link import BoardLink as Link
+            self._link = Link(config, self.node, self.clock, self.entropy, self._poll)
+        self._control = self._door(configured)
+
+    def _door(self, configured):
+        """What answers on this machine; None where there is no such thing."""
+        from .control_socket import listen
+
+        control, listener = None, listen(self.node.config.data_dir)
+        if listener is not None:
+            from .control import Control
+
+            control = Control(listener, self.node.config, self.node, self._link, self._poll, configured)
+        for name in ("streamline_board.control_socket", "streamline_core.control_wire"):
+            let_go(name)
+        return control
 
     def _tickets(self):
         for ticket, error in self.storage.completed():
@@ -90,16 +129,15 @@ class Loop:
         for _ in range(2):  # a commit that was asked for is done at once here: take it up
             deadline_ms = node.tick()
             self._tickets()
-        if deadline_ms >= 0:
-            deadlines.append(deadline_ms)
+        deadlines.append(deadline_ms)
         if self._link is not None:
             self._link.turn()
-            deadline_ms = self._link.deadline_ms()
-            if deadline_ms >= 0:
-                deadlines.append(deadline_ms)
-            deadline_ms = node.tick()
-            if deadline_ms >= 0:
-                deadlines.append(deadline_ms)
+            deadlines.append(self._link.deadline_ms())
+            deadlines.append(node.tick())
+        if self._control is not None:
+            deadlines.append(self._control.turn(clock.monotonic_ms()))
+            if self._control.connections:
+                deadlines.append(node.tick())
         if self.storage.waiting:
             deadlines.append(now_ms)
         self._turns += 1
@@ -112,7 +150,7 @@ class Loop:
             self.report()
         done_ms = clock.monotonic_ms()
         self.meter.busy_ms += done_ms - now_ms
-        return max(0, min(deadlines) - done_ms)
+        return max(0, min([at_ms for at_ms in deadlines if at_ms >= 0]) - done_ms)
 
     def report(self):
         """One line of JSON about everything."""
@@ -123,6 +161,8 @@ class Loop:
         status["heap_peak_bytes"] = self.heap_peak_bytes
         status["heap_live_peak_bytes"] = self.heap_live_bytes
         status["refused"] = self.refused
+        if self._link is not None:
+            status.update(self._link.counters())
         print(ujson.dumps(status))
 
     def _read_input(self):
@@ -141,11 +181,15 @@ class Loop:
             if not self._input_ready():
                 return
 
-    def _input_ready(self):
-        for row in self._poll.ipoll(0):
+    def _input_ready(self, wait_ms=0):
+        """Wait until something comes, at most so long. Returns whether it was input."""
+        ready = False
+        for row in self._poll.ipoll(wait_ms):
             if row[0] is sys.stdin:
-                return True
-        return False
+                ready = True
+            elif self._control is not None:
+                self._control.note(row[0], row[1])
+        return ready
 
     def _store(self, line):
         while True:
@@ -157,6 +201,9 @@ class Loop:
                 self._tickets()
                 if self._link is not None:
                     self._link.turn()
+                if self._control is not None:
+                    self._input_ready()
+                    self._control.turn(self.clock.monotonic_ms())
                 time.sleep_ms(FULL_WAIT_MS)
 
     def run(self, until_drained=False):
@@ -166,10 +213,8 @@ class Loop:
                 wait_ms = self.turn()
                 if self._ended and (not until_drained or self._drained()):
                     break
-                for row in self._poll.ipoll(min(wait_ms, 50) if self._ended else wait_ms):
-                    if row[0] is sys.stdin:
-                        self._read_input()
-                        break
+                if self._input_ready(min(wait_ms, 50) if self._ended else wait_ms):
+                    self._read_input()
         except KeyboardInterrupt:
             pass
         self.close()
@@ -185,6 +230,8 @@ class Loop:
             self._tickets()
             if self.node.idle:
                 break
+        if self._control is not None:
+            self._control.close(self.clock.monotonic_ms())
         if self._link is not None:
             self._link.close()
         if self._status:

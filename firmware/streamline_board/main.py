@@ -21,8 +21,9 @@ def let_go(name):
         delattr(sys.modules[package], module)
 
 
-def main(arguments):
-    """Returns the exit code."""
+def main(arguments, program="streamline_board"):
+    """program: how it is called, for its messages. Returns the exit code: 0 after an orderly end (of the input, or an interrupt), 2 for a
+    wrong call or configuration; what is raised beyond that is a fault of this program, and no end at all."""
     options = {"--config": None, "--lines": None}
     flags = {"--status": False, "--until-drained": False}
     at = 0
@@ -31,10 +32,10 @@ def main(arguments):
         if word in ("--help", "-h"):
             from .configuration import HELP
 
-            print(HELP)
+            print(HELP % (program if program != "streamline_board" else "micropython -m streamline_board"))
             return 0
         if word == "--version":
-            print("streamline-board " + VERSION)
+            print("%s %s" % (program, VERSION))
             return 0
         if word in flags:
             flags[word] = True
@@ -42,11 +43,11 @@ def main(arguments):
             at += 1
             options[word] = arguments[at]
         else:
-            print("streamline_board: %s is not understood; see --help" % word, file=sys.stderr)
+            print("%s: %s is not understood; see --help" % (program, word), file=sys.stderr)
             return 2
         at += 1
     if options["--config"] is None:
-        print("streamline_board: --config FILE is missing; see --help", file=sys.stderr)
+        print("%s: --config FILE is missing; see --help" % program, file=sys.stderr)
         return 2
     try:
         from .configuration import load
@@ -69,7 +70,10 @@ def main(arguments):
             source = ProcSource(config.topics)
         loop = Loop(config, source, lines, flags["--status"])
     except (UsageError, OSError) as error:
-        print("streamline_board: %s" % error, file=sys.stderr)
+        for line in str(error).split("\n"):
+            print("%s: %s" % (program, line), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 0  # nothing has begun
     loop.run(flags["--until-drained"])
     return 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamline_core import VERSION
 from streamline_core.batch import HEADER_BYTES
+from streamline_core.control_wire import ACKS
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.health import Health, limit_problems, waits
 from streamline_core.node import Node
@@ -26,6 +27,7 @@ from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
 from . import config_reload
+from .carried_node import CarriedLine
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
 from .plain_values import Headers, plain_bytes, plain_record
@@ -44,7 +46,6 @@ __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError",
 
 log = logging.getLogger("streamline.agent")
 
-ACKS = ("buffered", "durable", "cloud")
 LENGTH_BYTES = 2  # of each value in a dense batch
 SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 CLOSE_SECS_MAX = 10.0
@@ -83,15 +84,18 @@ class Agent(Readers, KeyedTopics, Limited):
             self.node.resources.opened()
             own = {"status": self.status, "health": self.report_health, "resources": self.resources}
             self.uplink = Uplink(config, self.node, self.poke, own) if config.cloud_endpoint else None
+            self.lines = CarriedLine.of(config)
             self._enforce()
+            self.node.resources.allocate(CONNECTIONS, len(self.lines) + (self.uplink is not None))
         except BaseException:
             self._storage.close()
             raise
         self.health = Health(self._clock.monotonic_ms())
         self._running = True
         if self.uplink is not None:
-            self.node.resources.allocate(CONNECTIONS, 1)
             self.uplink.start()
+        for line in self.lines:
+            line.start()
         await self._recovered()
         self._watch_health()
         log.info("node %s: data in %s, %d topics", config.node_id, config.data_dir, len(config.topics))
@@ -114,6 +118,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """Disconnect, make all that was accepted durable (within 10 s), and let go of the data directory."""
         if not self._running:
             return
+        await asyncio.gather(*[line.stop() for line in self.lines])
         if self.uplink is not None:
             await self.uplink.stop()
             self.node.link_down("the agent stops")
@@ -157,7 +162,7 @@ class Agent(Readers, KeyedTopics, Limited):
         topic, too large, no key for a keyed topic), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
         """
         if ack != "durable":
-            self._check_ack(topic, ack)
+            self.check_ack(topic, ack)
         if key is not None or timestamp is not None or headers or type(value) is not bytes:
             value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
         while True:
@@ -175,7 +180,7 @@ class Agent(Readers, KeyedTopics, Limited):
 
     async def delete(self, topic: str, key: bytes | str, ack: str = "durable") -> int:
         """Delete a key of a keyed topic, and wait for `ack`; it need not be there. Returns and raises as `produce`."""
-        self._check_ack(topic, ack)
+        self.check_ack(topic, ack)
         plain = plain_bytes("key", key)
         while True:
             try:
@@ -215,7 +220,7 @@ class Agent(Readers, KeyedTopics, Limited):
         values: bytes only. partition: -1 lets the node choose for each slice. Returns how many were stored. Raises as
         `produce`.
         """
-        self._check_ack(topic, ack)
+        self.check_ack(topic, ack)
         everything = values if isinstance(values, list) else list(values)
         self._check_all(topic, everything, partition)
         waits: deque[asyncio.Future[int]] = deque()
@@ -265,7 +270,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
         return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
 
-    def _check_ack(self, topic: str, ack: str) -> None:
+    def check_ack(self, topic: str, ack: str) -> None:
         if ack not in ACKS:
             raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
         if ack == "cloud" and (self.config.cloud_endpoint is None or self.node.log(topic).local):
@@ -305,6 +310,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """What the node knows of itself, the link and the process. JSON-able."""
         status: dict[str, Any] = self.node.status()
         status["link"] = self.uplink.status() if self.uplink is not None else None
+        status["serial"] = [line.status() for line in self.lines]
         status["data_dir"], status["pid"], status["version"] = self.config.data_dir, os.getpid(), VERSION
         failed = [(stream.folder, stream.failure) for stream in self._every_log() if stream.failure is not None]
         status["storage_failures"] = [f"{folder}: {failure}" for folder, failure in failed]
@@ -322,7 +328,8 @@ class Agent(Readers, KeyedTopics, Limited):
 
     def _look(self) -> None:
         node = self.node
-        self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), limit_problems(node), waits(node))
+        problems = limit_problems(node) + [line.problem for line in self.lines if line.problem]
+        self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), problems, waits(node))
 
     def sync_now(self) -> None:
         self.node.sync_now()
@@ -356,6 +363,17 @@ class Agent(Readers, KeyedTopics, Limited):
         """
         self.poke()
         return self._waiters.durable(stream, first, end)
+
+    def reached(self, ack: str, stream: Any, first: int, end: int) -> asyncio.Future[int]:
+        """As `durable`, for any of `control_wire.ACKS`."""
+        if ack == "durable":
+            return self.durable(stream, first, end)
+        self.poke()
+        if ack == "cloud":
+            return self._waiters.cloud(stream, first, end)
+        accepted: asyncio.Future[int] = self._loop.create_future()
+        accepted.set_result(first)
+        return accepted
 
     # The shell.
 

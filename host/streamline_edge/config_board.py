@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from streamline_core.config import ConfigError, EdgeConfig
+from streamline_core.config_values import LINE_SCHEMES
 from streamline_core.errors import UsageError
 
 from .config_paths import FILE_KEYS
@@ -27,6 +28,7 @@ LEFT_OUT = {
     ("broker_listen",): "a board has no broker for devices",
     ("broker_password_file",): "a board has no broker for devices",
     ("ingest",): "a board has no broker for devices",
+    ("serial",): "a board carries no other node",
     ("data_dir",): "it is a path of this machine; the board has its own",
     ("resources", "max_file_descriptors"): "a board counts none",
     ("resources", "max_connections"): "a board has one",
@@ -92,8 +94,11 @@ def _link(given: dict[str, Any], config: EdgeConfig, problems: list[str]) -> Non
     if config.cloud_endpoint is None:
         return
     scheme, _, rest = config.cloud_endpoint.partition("://")
+    if scheme in LINE_SCHEMES:
+        return
     if scheme not in BOARD_SCHEMES:
-        problems.append(f"cloud_endpoint: it takes {' and '.join(f'{one}://' for one in BOARD_SCHEMES)}, not {scheme}://")
+        known = ", ".join(f"{one}://" for one in (*BOARD_SCHEMES, *LINE_SCHEMES))
+        problems.append(f"cloud_endpoint: it takes {known}, not {scheme}://")
     elif scheme == "mqtts" and config.ca_file is None:
         problems.append("ca_file: is missing; without it a board cannot know who the broker is")
     given["cloud_endpoint"] = f"{scheme}://{rest.rpartition('@')[2]}"  # a board's user is its node_id

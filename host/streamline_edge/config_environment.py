@@ -17,6 +17,7 @@ from streamline_core.config_values import (
     read_any,
     read_choice,
     read_condition,
+    read_endpoint,
     read_node_id,
     read_text,
     read_topic,
@@ -28,7 +29,7 @@ from .yaml_values import KeyPath, YamlError, YamlValues
 
 PREFIX = "STREAMLINE_EDGE_"
 # Whatever text these hold is taken as it is; others are YAML, in which 30 is a number and [a, b] a list.
-TEXT_KINDS: tuple[Callable[..., object], ...] = (read_choice, read_condition, read_node_id, read_text, read_topic, read_url)
+TEXT_KINDS: tuple[Callable[..., object], ...] = (read_choice, read_condition, read_endpoint, read_node_id, read_text, read_topic, read_url)
 # Kubernetes gives these to every container where there is a service of the name streamline-edge; they are no keys.
 _SERVICE_LINK = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)")
 

@@ -47,7 +47,10 @@ def load(path: str | os.PathLike[str]) -> EdgeConfig:
 
 def _read(file: Path) -> Reading:
     reading = Reading(str(file))
-    reading.put_text(_text(file), file.parent.resolve())
+    text = _text(file)
+    if file.suffix == ".json":  # a tab is space to JSON, and nothing to YAML; in a string of JSON there is none
+        text = text.replace("\t", " ")
+    reading.put_text(text, file.parent.resolve())
     return reading
 
 

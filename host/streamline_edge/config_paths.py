@@ -40,6 +40,8 @@ def _start(path: KeyPath, value: str) -> int | None:
     kind, colon, rest = value.partition(":")
     if len(path) == 1 and path[0] in PATH_KEYS:
         return 0
+    if len(path) == 3 and path[0] == "serial" and path[2] == "password_file":
+        return 0
     if path == ("sync", "condition"):
         return len(kind) + 1 if colon and kind in ("file", "no file") else None
     if path[-1:] == ("merge",):  # without .py it is a module of Python, which has no folder

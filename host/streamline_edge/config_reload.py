@@ -52,7 +52,7 @@ def compare(old: EdgeConfig, new: EdgeConfig) -> Reload:
             (found.live if live else found.restart).append(Change(f"{section}.{key}" if section else key, before, after))
     for name in sorted(old.topics | new.topics):
         _compare_topic(name, old.topics.get(name), new.topics.get(name), found)
-    for key in ("consumers", "ingest"):
+    for key in ("consumers", "ingest", "serial"):
         before, after = getattr(old, key), getattr(new, key)
         if _plain(before) != _plain(after):
             found.restart.append(Change(key, before, after))

@@ -14,6 +14,8 @@ from streamline_core.config_tables import (
     CONSUMERS_MAX,
     INGEST_RULES_MAX,
     INGEST_TABLE,
+    LINE_TABLE,
+    LINES_MAX,
     LOCAL_KEYS,
     NOT_BUILT,
     OPTIONAL_SECTIONS,
@@ -24,6 +26,8 @@ from streamline_core.config_tables import (
 )
 from streamline_core.config_values import (
     CONDITIONS,
+    LINE_SCHEMES,
+    PORT_SCHEMES,
     REQUIRED,
     SCHEMES,
     TEXT_CHARS_MAX,
@@ -32,11 +36,13 @@ from streamline_core.config_values import (
     read_bool,
     read_choice,
     read_condition,
+    read_endpoint,
     read_filter,
     read_int,
     read_ms,
     read_node_id,
     read_number,
+    read_port,
     read_priorities,
     read_secs,
     read_size,
@@ -98,6 +104,7 @@ def _lists() -> dict[str, Schema]:
         "local_topics": (local, config_texts.OF_TOPICS, TOPICS_MAX),
         "consumers": (CONSUMER_TABLE, config_texts.OF_CONSUMERS, CONSUMERS_MAX),
         "ingest": (INGEST_TABLE, config_texts.OF_INGEST, INGEST_RULES_MAX),
+        "serial": (LINE_TABLE, config_texts.OF_LINES, LINES_MAX),
     }
     found = {}
     for name, (table, texts, most) in rows.items():
@@ -160,11 +167,13 @@ _KINDS: dict[Callable[..., object], Callable[[Any], Schema]] = {
     read_bool: lambda _: {"type": "boolean"},
     read_choice: lambda words: {"enum": list(words)},
     read_condition: lambda _: _text(f"^({'|'.join(CONDITIONS)})\\s*\\S"),
+    read_endpoint: lambda _: _text(f"^({'|'.join(SCHEMES + LINE_SCHEMES).replace('+', '[+]')})://[\\s\\S]"),
     read_filter: lambda _: _text(FILTER_PATTERN),
     read_int: lambda allowed: _range("integer", allowed),
     read_ms: _with_unit(TIME_PATTERN),
     read_node_id: lambda _: _name(NODE_ID_CHARS_MAX),
     read_number: lambda allowed: _range("number", allowed),
+    read_port: lambda _: _text(f"^(/|({'|'.join(PORT_SCHEMES)})://)[\\s\\S]"),
     read_priorities: lambda _: {
         "type": "object", "propertyNames": _name(TOPIC_CHARS_MAX), "additionalProperties": _range("integer", (1, 10)),
     },

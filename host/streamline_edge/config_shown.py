@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from streamline_core.config import TopicConfig, path_text
-from streamline_core.config_tables import CONSUMER_TABLE, INGEST_TABLE, LOCAL_KEYS, TABLE, TOPIC_TABLE
-from streamline_core.config_values import read_url, read_windows
+from streamline_core.config_tables import CONSUMER_TABLE, INGEST_TABLE, LINE_TABLE, LOCAL_KEYS, TABLE, TOPIC_TABLE
+from streamline_core.config_values import read_endpoint, read_url, read_windows
 
 from .config_reading import Reading
 from .yaml_values import KeyPath
@@ -41,7 +41,7 @@ def rows(reading: Reading) -> list[Row]:
             value = getattr(holder, key)
             if kind is read_windows:  # as people write them
                 value = reading.value(path) or []
-            elif kind is read_url and value is not None:
+            elif kind in (read_url, read_endpoint) and value is not None:
                 value = _without_password(value)
             found.append(_row(reading, path, value))
     for section in ("sync_topics", "local_topics"):
@@ -55,6 +55,8 @@ def rows(reading: Reading) -> list[Row]:
         found += [_row(reading, ("consumers", i, key), getattr(consumer, key)) for key, *_ in CONSUMER_TABLE]
     for i, rule in enumerate(config.ingest):
         found += [_row(reading, ("ingest", i, key), getattr(rule, "filter" if key == "from" else key)) for key, *_ in INGEST_TABLE]
+    for i, line in enumerate(config.serial):
+        found += [_row(reading, ("serial", i, key), getattr(line, key)) for key, *_ in LINE_TABLE]
     return found
 
 

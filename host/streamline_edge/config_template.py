@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from streamline_core.config_tables import CONSUMER_TABLE, INGEST_TABLE, LISTS, SECTIONS, TABLE, TOPIC_TABLE
+from streamline_core.config_tables import CONSUMER_TABLE, INGEST_TABLE, LINE_TABLE, LISTS, SECTIONS, TABLE, TOPIC_TABLE
 from streamline_core.config_values import REQUIRED, read_size
 
 from . import config_texts
@@ -18,7 +18,11 @@ from . import config_texts
 EXAMPLES = {"location.lat": 37.7749, "location.lon": -122.4194}  # of what has no default
 TEXT_COLUMN = 40
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
-OF_LISTS = {"consumers": (CONSUMER_TABLE, config_texts.OF_CONSUMERS), "ingest": (INGEST_TABLE, config_texts.OF_INGEST)}
+OF_LISTS = {
+    "consumers": (CONSUMER_TABLE, config_texts.OF_CONSUMERS),
+    "ingest": (INGEST_TABLE, config_texts.OF_INGEST),
+    "serial": (LINE_TABLE, config_texts.OF_LINES),
+}
 HEAD = """# The configuration of a Streamline edge. A setting that begins with # has the value that is shown: the default.
 # Check it with: streamline-cli edge config check FILE
 edge:"""

@@ -18,6 +18,7 @@ LISTS = {
     "local_topics": "topics that never leave the node",
     "consumers": "readers of this node that have a durable position",
     "ingest": "messages of the broker for devices that become records; at least once",
+    "serial": "serial lines, each with a board at its end, which this node carries to the broker",
 }
 KEYS = {
     "node_id": "1 to 64 of A-Z a-z 0-9 . _ -; also the MQTT client id and user name",
@@ -25,7 +26,7 @@ KEYS = {
     "location.lat": "degrees north",
     "location.lon": "degrees east",
     "location.name": "for people",
-    "cloud_endpoint": "broker of the cloud: mqtt, mqtts, ws, wss or https://HOST; none: offline for ever",
+    "cloud_endpoint": "broker of the cloud: mqtt, mqtts, ws, wss or https://HOST (a board: or serial://LINE); none: offline for ever",
     "password_file": "its first line is the node's password at the broker; keep it mode 600",
     "ca_file": "PEM certificates that prove the broker; none: the system's",
     "cert_file": "the node's own certificate, PEM",
@@ -92,4 +93,10 @@ OF_INGEST = {
     "from": "filter of MQTT topics, in which + is one level and # the rest",
     "topic": "which gets the records: one of sync_topics or local_topics",
     "key": "topic: the MQTT topic is the record's key; none: it has none",
+}
+OF_LINES = {
+    "port": "a device such as /dev/ttyACM0, socket://HOST:PORT or rfc2217://HOST:PORT",
+    "baud": "its speed, as the board has it",
+    "node_id": "the only node that is carried; none: whichever greets",
+    "password_file": "its first line is the board's password at the broker, whose user is the board's node id",
 }

@@ -111,7 +111,7 @@ class ControlClient:
     def take(self) -> tuple[Header, bytes] | None:
         """A whole message out of what was read, or None. Raises: ProtocolError."""
         received = self._received
-        at = control_wire.PREFIX.size
+        at = control_wire.PREFIX_BYTES
         if len(received) < at:
             return None
         header_bytes, body_bytes = control_wire.lengths(bytes(received[:at]))

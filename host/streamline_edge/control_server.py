@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamline_core import ask
-from streamline_core.errors import ProtocolError, QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.answer import topics
+from streamline_core.control_wire import ack_of, kind_of, records_of, repeats_of, row_of
+from streamline_core.errors import ProtocolError, QueueFull, UsageError
 from streamline_core.resources import CONNECTIONS, FILES, MEMORY, LimitReached
 
 from . import control_keyed, control_limits, control_wire
@@ -32,7 +33,6 @@ IN_FLIGHT_MAX = 64  # produce requests of one connection that wait for the disk
 STREAMS_MAX = 16  # consumers of one connection
 COPIES = 3  # of a body: as it was received, cut into values, and as batches
 SMALL_BYTES = 65536  # a body beyond it is read only where there is memory for it
-RECORDS_MAX = 4096  # of one produce request
 
 
 class ControlServer:
@@ -99,7 +99,7 @@ class _Connection:
 
     async def run(self) -> None:
         while True:
-            prefix = await self._reader.readexactly(control_wire.PREFIX.size)
+            prefix = await self._reader.readexactly(control_wire.PREFIX_BYTES)
             header_bytes, body_bytes = control_wire.lengths(prefix)
             header = control_wire.read_header(await self._reader.readexactly(header_bytes))
             if body_bytes > SMALL_BYTES:
@@ -143,7 +143,7 @@ class _Connection:
             task.cancel()
 
     def _error(self, header: Header, error: BaseException) -> None:
-        kind = next((k for t, k in _KINDS if isinstance(error, t)), "internal")
+        kind = kind_of(error)
         text = str(error) if kind != "internal" else f"{type(error).__name__}: {error}"
         self.answer({"id": header.get("id"), "error": text, "kind": kind})
 
@@ -159,7 +159,7 @@ class _Connection:
         return {"health": self.agent.report_health()}
 
     async def topics(self, header: Header, body: bytes) -> Header:
-        return {"topics": ask.topics(self.agent.node)}
+        return {"topics": topics(self.agent.node)}
 
     async def sync(self, header: Header, body: bytes) -> Header:
         actions = {"now": self.agent.sync_now, "pause": self.agent.pause, "resume": self.agent.resume}
@@ -208,24 +208,19 @@ class _Connection:
     ) -> tuple[asyncio.Future[int], int, int]:
         """Hand the records to the node.
 
-        Returns (who is told when they are durable, how many were new, how many repeats).
+        Returns (who is told when they have got so far, how many were new, how many repeats).
         """
-        values, keys = _records(header, body)
-        node = self.agent.node
-        repeats = 0
-        if producer:
-            if partition < 0:
-                raise UsageError("an idempotent producer names the partition")
-            last = node.log(topic, partition).producers.last(producer)  # accepted ones too: many requests are under way
-            if last >= 0 and sequence > last + 1:
-                raise UsageError(f"sequence {sequence} leaves a hole: the last one stored is {last}")
-            repeats = min(len(values), max(0, last + 1 - sequence))
+        values, keys = records_of(header, body)
+        ack, node = ack_of(header), self.agent.node
+        last = node.log(topic, max(0, partition)).producers.last(producer) if producer else -1  # accepted ones too: many are under way
+        repeats = repeats_of(last, producer, partition, sequence, len(values))
         values, keys, sequence = values[repeats:], keys[repeats:] if keys else None, sequence + repeats
         if not values:
             stream = node.log(topic, max(0, partition))
-            return self.agent.durable(stream, stream.next, stream.next), 0, repeats
+            return self.agent.reached(ack, stream, stream.next, stream.next), 0, repeats
+        self.agent.check_ack(topic, ack)
         if keys is None:
-            slices = [self.agent.durable(*slice) async for slice in self.agent.slices(topic, values, partition, producer, sequence)]
+            slices = [self.agent.reached(ack, *slice) async for slice in self.agent.slices(topic, values, partition, producer, sequence)]
             return (slices[0] if len(slices) == 1 else _all(slices)), len(values), repeats
         waits: dict[Any, tuple[int, int]] = {}
         for i, (value, key) in enumerate(zip(values, keys, strict=True)):
@@ -236,7 +231,7 @@ class _Connection:
                 except QueueFull as full:
                     await self.agent.room(full)
             waits[stream] = (waits.get(stream, (first, 0))[0], first + 1)
-        futures = [self.agent.durable(stream, *ends) for stream, ends in waits.items()]
+        futures = [self.agent.reached(ack, stream, *ends) for stream, ends in waits.items()]
         return (futures[0] if len(futures) == 1 else _all(futures)), len(values), repeats
 
     async def _settled(self, topic: str, partition: int) -> None:
@@ -265,24 +260,11 @@ class _Connection:
     async def _consume(self, id: object, reader: Consumer, follow: bool) -> None:
         item: Any  # Record, or Gap
         async for taken in self.agent.pieces(reader, follow):
-            rows: list[list[Any]] = []
+            rows = [row_of(item) for item in taken]
             parts: list[bytes] = []
             for item in taken:
-                if hasattr(item, "cause"):
-                    rows.append([item.first, item.next, item.cause])
-                    continue
-                rows.append(
-                    [
-                        item.offset,
-                        item.time_ms,
-                        item.trusted,
-                        -1 if item.key is None else len(item.key),
-                        len(item.value),
-                        [[name, value.decode("utf-8", "replace")] for name, value in item.headers],
-                        item.tombstone,
-                    ]
-                )
-                parts += [item.value] if item.key is None else [item.key, item.value]
+                if not hasattr(item, "cause"):
+                    parts += [item.value] if item.key is None else [item.key, item.value]
             await self.answer_piece({"id": id, "rows": rows, "epoch": reader.epoch, "next": reader.offset}, b"".join(parts))
 
     def begin(self, header: Header, stream: Coroutine[Any, Any, None]) -> None:
@@ -317,35 +299,6 @@ OPS: dict[str, Callable[[_Connection, Header, bytes], Awaitable[Header | None]]]
     **control_keyed.OPS,
     **control_limits.OPS,
 }
-_KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (UsageError, "usage"),
-    (QueueFull, "queue_full"),
-    (StorageFull, "storage_full"),
-    (ProtocolError, "protocol"),
-    (StreamlineError, "other"),
-)
-
-
-def _sizes(header: Header, name: str, least: int) -> list[int]:
-    sizes = header.get(name)
-    if not isinstance(sizes, list) or not 0 < len(sizes) <= RECORDS_MAX:
-        raise UsageError(f"{name}: a list of 1 to {RECORDS_MAX} sizes is wanted")
-    if not all(type(size) is int and size >= least for size in sizes):
-        raise UsageError(f"{name}: sizes are whole numbers of at least {least}")
-    return sizes
-
-
-def _records(header: Header, body: bytes) -> tuple[list[bytes], list[bytes | None] | None]:
-    """Values, and keys where there are any (a size of -1: no key). The body is all values, then all keys."""
-    sizes = _sizes(header, "sizes", 0)
-    if "key_sizes" not in header:
-        return control_wire.split(body, sizes), None
-    key_sizes = _sizes(header, "key_sizes", -1)
-    if len(key_sizes) != len(sizes):
-        raise UsageError("key_sizes: as many as sizes are wanted")
-    parts = control_wire.split(body, sizes + [max(0, size) for size in key_sizes])
-    keys = [part if size >= 0 else None for part, size in zip(parts[len(sizes) :], key_sizes, strict=True)]
-    return parts[: len(sizes)], keys
 
 
 async def _gather(futures: list[asyncio.Future[int]]) -> int:

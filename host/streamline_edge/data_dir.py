@@ -9,11 +9,11 @@ import fcntl
 import os
 from pathlib import Path
 
+from streamline_core.control_wire import SOCKET_NAME
 from streamline_core.errors import UsageError
+from streamline_core.operator_limits import LIMITS_NAME
 
 LOCK_NAME = "lock"
-SOCKET_NAME = "control.sock"
-LIMITS_NAME = "limits.json"
 OWN_NAMES = (LOCK_NAME, SOCKET_NAME, LIMITS_NAME, LIMITS_NAME.replace(".json", ".new"))
 
 

@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 
 def _get(arguments: Arguments) -> int:
-    from .explain import json_value
+    from streamline_core.explain import json_value
 
     key = os.fsencode(arguments.key)
     answer, value = client(arguments).ask("get", key, topic=arguments.topic)
@@ -63,8 +63,9 @@ def _delete(arguments: Arguments) -> int:
 
 
 def _keys(arguments: Arguments) -> int:
+    from streamline_core.explain import json_value
+
     from .control_wire import split
-    from .explain import json_value
 
     rows = []
     for answer, body in client(arguments).stream("keys", os.fsencode(arguments.prefix), topic=arguments.topic):
@@ -81,8 +82,9 @@ def _keys(arguments: Arguments) -> int:
 def _watch(arguments: Arguments) -> int:
     import ujson
 
+    from streamline_core.explain import json_value
+
     from .control_wire import split
-    from .explain import json_value
 
     connection = client(arguments)
     connection.socket.settimeout(None)
@@ -100,9 +102,10 @@ def _watch(arguments: Arguments) -> int:
 
 
 def _conflicts(arguments: Arguments) -> int:
+    from streamline_core.explain import json_value
+
     from . import tables
     from .control_wire import split
-    from .explain import json_value
 
     words = arguments.words
     if len(words) == 3 and words[0] == "explain":

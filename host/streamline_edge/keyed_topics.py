@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from streamline_core.errors import UsageError
+from streamline_core.explain import explain
 
-from . import explain
 from .plain_values import plain_bytes
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from streamline_core.conflict import Merge
     from streamline_core.keyed import KeyedPartition
     from streamline_core.node import Node
-    from streamline_core.table import Watch
     from streamline_core.version import Version
 
     from .waiters import Waiters
@@ -40,7 +39,7 @@ class KeyedTopics:
 
     def keys(self, topic: str, prefix: bytes | str = b"") -> list[bytes]:
         """The keys that are not deleted and begin with `prefix`, sorted."""
-        self._take_up(topic)
+        self.node.tables.take_up(topic)
         return self.node.tables.keys(topic, plain_bytes("prefix", prefix))
 
     def versions(self, topic: str, key: bytes | str) -> list[Version]:
@@ -50,15 +49,15 @@ class KeyedTopics:
         return self._partition(topic, plain).versions(plain)
 
     def explain(self, topic: str, key: bytes | str) -> dict[str, Any]:
-        """What is shown of a key and why, JSON-able: see `explain.explain`. Raises CorruptRecord, OSError."""
+        """What is shown of a key and why, JSON-able: see `streamline_core.explain`. Raises CorruptRecord, OSError."""
         plain = plain_bytes("key", key)
-        return explain.explain(self._partition(topic, plain), plain)
+        return explain(self._partition(topic, plain), plain)
 
     def conflicts(self, topic: str | None = None) -> list[tuple[str, bytes]]:
         """(topic, key) of which more than one version stands, sorted; of all keyed topics without `topic`."""
         found = []
         for name in sorted(self.node.tables.topics) if topic is None else [topic]:
-            self._take_up(name)
+            self.node.tables.take_up(name)
             found += [(name, key) for key in self.node.tables.conflicts(name)]
         return found
 
@@ -75,7 +74,7 @@ class KeyedTopics:
         try:
             yield []
             while self._running:
-                keys = self._changed(topic, watch)
+                keys = self.node.tables.changed(topic, watch)
                 if keys:
                     yield keys
                 else:
@@ -83,26 +82,8 @@ class KeyedTopics:
         finally:
             self.node.tables.unwatch(topic, watch)
 
-    def _changed(self, topic: str, watch: Watch) -> list[bytes]:
-        keys, more = watch.take()
-        if more:  # too many to remember: any key may have changed
-            return sorted(key for keyed in self.node.tables.topics[topic] for key in keyed.table.keys(deleted=True))
-        return keys
-
     def _partition(self, topic: str, key: bytes) -> KeyedPartition:
-        keyed = self.node.tables.partition(topic, key)
-        _fold(keyed)
-        return keyed
-
-    def _take_up(self, topic: str) -> None:
-        for keyed in self.node.tables.topics.get(topic, ()):
-            _fold(keyed)
-
-
-def _fold(keyed: KeyedPartition) -> None:
-    """Take up what is durable by now. What a failed storage left is not looked at until it has been recovered."""
-    if all(stream.failure is None for stream in (keyed.others, *keyed.own.logs())):
-        keyed.fold()
+        return self.node.tables.take_up(topic, key)[0]
 
 
 def load_merges(config: EdgeConfig) -> dict[str, tuple[Merge, bytes]]:

@@ -10,12 +10,11 @@ import asyncio
 import resource
 from typing import TYPE_CHECKING, Any
 
-from streamline_core.config_tables import EVICTION_POLICIES
-from streamline_core.errors import QueueFull, UsageError
+from streamline_core.errors import QueueFull
+from streamline_core.operator_limits import change, lay, limits_of
 from streamline_core.resources import FILES, KEYS, MEMORY
 
 from . import operator_limits
-from .operator_limits import POLICY
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
@@ -34,15 +33,15 @@ class Limited:
 
     def _read_limits(self) -> None:
         """Before the node is made. Raises: UsageError."""
-        self._configured = _limits_of(self.config)
-        _set(self.config, operator_limits.read(self.config.data_dir))
+        self._configured = limits_of(self.config)
+        lay(self.config, operator_limits.read(self.config.data_dir))
 
     def _lay_limits(self, new: EdgeConfig) -> None:
         """What an operator has set comes before what a new configuration says. Raises: UsageError where a limit cannot be kept."""
-        configured = _limits_of(new)
-        _set(new, operator_limits.read(self.config.data_dir))
+        configured = limits_of(new)
+        lay(new, operator_limits.read(self.config.data_dir))
         for kind in KEYS:
-            self.node.resources.check(kind, _limits_of(new)[kind])
+            self.node.resources.check(kind, limits_of(new)[kind])
         self._configured = configured
 
     def _files_max(self) -> int | None:
@@ -66,23 +65,8 @@ class Limited:
     def limit(self, limits: dict[str, int], policy: str | None = None, reset: bool = False) -> None:
         """Set limits for good, all or none: {kind: limit}, kinds as in `streamline_core.resources`. reset: those of the configuration hold
         again, except for these. Raises: UsageError with what the node needs, OSError."""
-        if policy is not None and policy not in EVICTION_POLICIES:
-            raise UsageError(f"policy {policy!r} is not allowed; use one of {', '.join(EVICTION_POLICIES)}")
-        wanted: dict[str, Any] = {} if reset else operator_limits.read(self.config.data_dir)
-        wanted.update(limits)
-        if policy is not None:
-            wanted[POLICY] = policy
-        values = {**self._configured, **wanted}
-        before = {kind: self.node.resources.limit(kind) for kind in KEYS}
-        self.node.resources.change({kind: values[kind] for kind in {*KEYS, *limits}})
-        try:
-            operator_limits.write(self.config.data_dir, wanted)
-        except OSError:
-            _set(self.config, before)
-            self.node.resources.changed()
-            raise
-        self.config.resources.eviction_policy = values[POLICY]
-        self.node.resources.changed()
+        kept = operator_limits.read(self.config.data_dir)
+        change(self.node, self._configured, kept, lambda wanted: operator_limits.write(self.config.data_dir, wanted), limits, policy, reset)
         if FILES in limits or reset:
             self._enforce()
 
@@ -98,14 +82,3 @@ class Limited:
             await asyncio.sleep(MEMORY_LOOK_SECS)
             waited += MEMORY_LOOK_SECS
         resources.allocate(MEMORY, size)
-
-
-def _limits_of(config: EdgeConfig) -> dict[str, Any]:
-    """{kind: limit, "eviction_policy": policy}"""
-    limits = {kind: getattr(config.resources, key) for kind, key in KEYS.items()}
-    return {**limits, POLICY: config.resources.eviction_policy}
-
-
-def _set(config: EdgeConfig, limits: dict[str, Any]) -> None:
-    for kind, value in limits.items():
-        setattr(config.resources, KEYS.get(kind, kind), value)

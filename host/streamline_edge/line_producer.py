@@ -64,7 +64,7 @@ def producer_id(name: str | None) -> int:
 
 class LineProducer:
     """connect: makes a connection, raises NoAgent. key: one for all lines; key_field: of each line's JSON object, which
-    gives its key. note: told in one line what goes on."""
+    gives its key. note: told in one line what goes on. ack: what a line waits for, one of `control_wire.ACKS`."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class LineProducer:
         key: bytes | None,
         key_field: str | None,
         note: Callable[[str], None],
+        ack: str = "durable",
     ) -> None:
         self._connect = connect
         self._topic = topic
@@ -82,6 +83,8 @@ class LineProducer:
         self._key, self._key_field = key, key_field
         self._keyed = key is not None or key_field is not None
         self._note = note
+        self._ack = ack
+        self._lines_max, self._bytes_max = BATCH_LINES_MAX, BATCH_BYTES_MAX  # of a request
         self._client: ControlClient | None = None
         self._partitions: list[_Partition] = []
         self._unanswered: deque[_Request] = deque()
@@ -136,9 +139,8 @@ class LineProducer:
             skip = min(len(lines), max(0, partition.stored + 1 - partition.sequence))
             self.repeats += skip
             partition.sequence += skip
-            for at in range(skip, len(lines), BATCH_LINES_MAX):
-                for line in lines[at : at + BATCH_LINES_MAX]:
-                    self._add(partition, line, None)
+            for line in lines[skip:]:
+                self._add(partition, line, None)
             return
         count = len(self._partitions)
         for line in lines:
@@ -153,6 +155,8 @@ class LineProducer:
                 self._add(partition, line, key)
 
     def _add(self, partition: _Partition, line: bytes, key: bytes | None) -> None:
+        if partition.values and partition.bytes + len(line) + len(key or b"") > self._bytes_max:
+            self._flush(partition)
         if not partition.values:
             partition.first = partition.sequence
         partition.values.append(line)
@@ -161,7 +165,7 @@ class LineProducer:
             partition.keys.append(key)
             partition.bytes += len(key)
         partition.sequence += 1
-        if partition.bytes >= BATCH_BYTES_MAX or len(partition.values) >= BATCH_LINES_MAX:
+        if partition.bytes >= self._bytes_max or len(partition.values) >= self._lines_max:
             self._flush(partition)
 
     def _key_of(self, line: bytes) -> bytes | None:
@@ -186,6 +190,8 @@ class LineProducer:
             "sequence": partition.first,
             "sizes": list(map(len, partition.values)),
         }
+        if self._ack != "durable":
+            header["ack"] = self._ack
         if self._keyed:
             header["key_sizes"] = list(map(len, partition.keys))
         request = _Request(header, b"".join(partition.values + partition.keys), len(partition.values))
@@ -264,7 +270,8 @@ class LineProducer:
         while True:
             try:
                 client = self._client = self._connect()
-                topics = {row["topic"]: row for row in client.request("topics")["topics"]}
+                answer = client.request("topics")
+                topics = {row["topic"]: row for row in answer["topics"]}
                 if self._topic not in topics:
                     known = ", ".join(sorted(topics)) or "none"
                     raise UsageError(f"unknown topic {self._topic!r}; known are: {known}; add it to sync_topics")
@@ -272,6 +279,9 @@ class LineProducer:
                 if topic["kind"] == "keyed" and not self._keyed:
                     raise UsageError(f"topic {self._topic} is keyed: say which key with --key or --key-field, or use edge set")
                 self._partitions = [_Partition(n, self._last(client, n)) for n in range(topic["partitions"])]
+                takes = answer.get("takes") or {}  # of a node with little memory
+                self._lines_max = min(BATCH_LINES_MAX, int(takes.get("records", BATCH_LINES_MAX)))
+                self._bytes_max = min(BATCH_BYTES_MAX, int(takes.get("bytes", BATCH_BYTES_MAX)))
                 client.socket.settimeout(None)
                 return
             except NoAgent as e:

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from streamline_core import ask
+from streamline_core.answer import OPS
 from streamline_core.errors import ProtocolError, UsageError
 from streamline_core.stream import check_node_id
 from streamline_host.broker_url import BrokerUrl
@@ -103,8 +104,8 @@ class NodeClient:
 
     def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """Ask and wait for the answer. Raises: UsageError for what is no question, NoAgent, AgentError, ProtocolError."""
-        if op not in ask.OPS or fields:
-            raise UsageError(f"--node only asks; do that on the node itself. What can be asked: {', '.join(ask.OPS)}, sync status")
+        if op not in OPS or fields:
+            raise UsageError(f"--node only asks; do that on the node itself. What can be asked: {', '.join(OPS)}, sync status")
         return self._loop.run_until_complete(self._request(op))
 
     def close(self) -> None:

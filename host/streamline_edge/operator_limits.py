@@ -1,7 +1,6 @@
-"""The limits that an operator has set on a running agent: they come before the configuration's, over restarts.
+"""The file with the limits that an operator has set on a running agent.
 
-Rule: the file in the data directory is whole or not there; one that cannot be read is refused, never ignored: it may hold a limit that a
-disk depends on. Knows nothing of what the limits do.
+Rule: the file in the data directory is whole or not there. What is in it, the core says (`streamline_core.operator_limits`).
 """
 
 from __future__ import annotations
@@ -12,14 +11,11 @@ from typing import Any
 
 import ujson
 
-from streamline_core.errors import UsageError
-from streamline_core.resources import KINDS
+from streamline_core.operator_limits import FILE_BYTES_MAX, LIMITS_NAME, POLICY, parse, refused
 
-from .data_dir import LIMITS_NAME
 from .posix_files import fsync_folder
 
-FILE_BYTES_MAX = 4096
-POLICY = "eviction_policy"
+__all__ = ["POLICY", "read", "write"]
 
 
 def read(data_dir: str) -> dict[str, Any]:
@@ -27,17 +23,15 @@ def read(data_dir: str) -> dict[str, Any]:
     path = Path(data_dir) / LIMITS_NAME
     try:
         with path.open("rb") as file:
-            limits = ujson.loads(file.read(FILE_BYTES_MAX))
+            text = file.read(FILE_BYTES_MAX)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{path}: cannot be read ({e}); remove it, and set the limits again") from None
-    known = (*KINDS, POLICY)
-    if not isinstance(limits, dict) or not all(
-        key in known and (isinstance(value, str) if key == POLICY else type(value) is int) for key, value in limits.items()
-    ):
-        raise UsageError(f"{path}: this is no list of limits; remove it, and set the limits again")
-    return limits
+    except OSError as e:
+        raise refused(str(path), f"cannot be read ({e})") from None
+    try:
+        return parse(text)
+    except ValueError as e:
+        raise refused(str(path), f"this is no list of limits ({e})") from None
 
 
 def write(data_dir: str, limits: dict[str, Any]) -> None:

@@ -11,10 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from streamline_core.batch import OFFSET_MAX
-from streamline_core.consumer import offset_at
-from streamline_core.log_feed import LogFeed
-
 from .plain_values import plain_ms
 
 if TYPE_CHECKING:
@@ -68,14 +64,7 @@ class Readers:
 
     def offset_at(self, topic: str, partition: int, time_ms: int, feed: bool = False) -> int:
         """The first offset stamped at `time_ms` (since 1970 UTC) or later. feed: as for `consume`. Raises: UsageError."""
-        self.reader(topic, partition, 0, feed)  # whether it can be read at all
-        if not feed and self.config.topics[topic].direction != "cloud_to_edge":
-            return self.node.offset_at(topic, partition, time_ms)
-        found = self.node.downlink.feeds[topic, partition]
-        assert isinstance(found, LogFeed)
-        logs = found.partition.logs()
-        ends = [min((later.state.starts_at for later in logs[i + 1 :]), default=OFFSET_MAX) for i in range(len(logs))]
-        return next(at for log, end in zip(logs, ends, strict=True) if (at := offset_at(log, time_ms)) < end)
+        return self.node.offset_at(topic, partition, time_ms, feed)
 
     def reader(self, topic: str, partition: int, offset: int, feed: bool) -> Consumer:
         """Raises: UsageError."""

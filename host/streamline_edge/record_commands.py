@@ -17,6 +17,9 @@ def add(commands: Commands) -> None:
     keys.add_argument("--key", metavar="K", help="the key of all records")
     keys.add_argument("--key-field", metavar="F", help="the lines are JSON objects, this field is the key")
     produce.add_argument("--producer", metavar="NAME", help="run again with the same name and input, it stores only what is missing")
+    produce.add_argument(
+        "--ack", choices=("buffered", "durable", "cloud"), default="durable", help="what a line waits for"
+    )
     consume = commands.add("consume", _consume, "print the records of a topic")
     consume.add_argument("topic", metavar="TOPIC")
     consume.add_argument("--partition", type=int, default=0, metavar="P")
@@ -38,7 +41,8 @@ def _produce(arguments: Arguments) -> int:
     def note(text: str) -> None:
         print(f"streamline-cli: {text}", file=sys.stderr, flush=True)
 
-    producer = LineProducer(lambda: ControlClient(where), arguments.topic, arguments.producer, key, arguments.key_field, note)
+    whose = arguments.topic, arguments.producer, key, arguments.key_field
+    producer = LineProducer(lambda: ControlClient(where), *whose, note, arguments.ack)
     try:
         producer.run(sys.stdin.fileno())
     finally:

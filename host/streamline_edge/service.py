@@ -73,7 +73,7 @@ class Service:
         most = self.config.resources.max_connections
         if most is None:
             return None
-        share = most - CONNECTIONS_KEPT - (1 if self.config.cloud_endpoint is not None else 0)
+        share = most - CONNECTIONS_KEPT - len(self.config.serial) - (1 if self.config.cloud_endpoint is not None else 0)
         if share < CONNECTIONS_NEEDED:
             least = most - share + CONNECTIONS_NEEDED
             raise UsageError(f"resources.max_connections: {most} leaves none to the embedded broker; use at least {least}")

@@ -9,8 +9,20 @@ import sys
 import time
 from typing import Any
 
+from streamline_core.resources import KINDS
+
 Row = list[str]
 
+STREAM = (
+    "node", "topic", "partition", "epoch", "local", "sealed", "produced", "delivered", "pending", "buffered", "stored_bytes", "first",
+    "next", "refused", "failure",
+)  # fmt: skip
+LINE = ("port", "baud", "node", "state", "reason", "frames_in", "frames_out", "bytes_in", "bytes_out", "refused", "dropped")
+FEED = ("topic", "partition", "next", "pending", "refused", "why")
+TABLE = (
+    "topic", "strategy", "keys", "deleted", "conflicts", "logged", "unlogged", "resolved", "merge_failures", "trouble", "unchanged",
+    "unreadable",
+)  # fmt: skip
 CELL_CHARS_MAX = 60  # of a key or a value; --json has all of it
 
 
@@ -22,13 +34,20 @@ def status(data: dict[str, Any]) -> None:
     else:
         cloud = f"{link['endpoint']}: {'connected' if link['connected'] else link['reason'] or 'not connected'}"
     print(f"node {data['node']}: {data['state']} · cloud {cloud}")
-    streams = data.get("streams", [])
-    columns = [name for name in streams[0] if not isinstance(streams[0][name], (dict, list))] if streams else []
-    show(columns, [[_cell(stream.get(name)) for name in columns] for stream in streams])
-    for title, rows in (("from the cloud", data.get("feeds")), ("keyed topics", data.get("tables"))):
+    _rows(data.get("streams", []), STREAM)
+    beside = (("from the cloud", "feeds", FEED), ("keyed topics", "tables", TABLE), ("serial lines", "serial", LINE))
+    for title, name, order in beside:
+        rows = data.get(name)
         if rows:
             print(f"\n{title}:")
-            show(list(rows[0]), [[_cell(row.get(name)) for name in rows[0]] for row in rows])
+            _rows(rows, order)
+
+
+def _rows(rows: list[dict[str, Any]], order: tuple[str, ...]) -> None:
+    """A column for all that is no list: those of `order`, then what a newer node may say beside. A board's JSON has no order."""
+    found = {name for name in rows[0] if not isinstance(rows[0][name], (dict, list))} if rows else set()
+    columns = [name for name in order if name in found] + sorted(found - set(order))
+    show(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
 
 
 def ledger(rows: list[dict[str, Any]]) -> None:
@@ -60,7 +79,7 @@ def sync(data: dict[str, Any]) -> None:
 def resources(data: dict[str, Any]) -> None:
     """Each kind with what is used of its limit; those that an operator has set are marked."""
     rows = []
-    for kind, row in data["resources"].items():
+    for kind, row in in_order(data["resources"]):
         limit = row["limit"]
         share = f"{row['used'] * 100 // limit} %" if limit else ""
         no_limit = "the disk" if limit == 0 else "none"
@@ -71,6 +90,10 @@ def resources(data: dict[str, Any]) -> None:
     print(f"free on the disk: {size(data['free_bytes'])}")
     if data["waits_for_cpu"]:
         print("sync waits for the processor (max_cpu_percent)")
+
+
+def in_order(rows: dict[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(rows.items(), key=lambda item: KINDS.index(item[0]) if item[0] in KINDS else len(KINDS))
 
 
 def queue(data: dict[str, Any]) -> None:

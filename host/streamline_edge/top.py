@@ -132,7 +132,7 @@ def _bars(look: Look) -> list[RenderableType]:
     from rich.text import Text
 
     bars: list[RenderableType] = []
-    for kind, row in look.resources["resources"].items():
+    for kind, row in tables.in_order(look.resources["resources"]):
         limit, shown = row["limit"], tables.used(kind, row["used"])
         if not limit:
             bars.append(Text(f"{kind:<12}{shown}"))

@@ -1,4 +1,4 @@
-"""The way to the cloud: frames of the node's session over one MQTT link, with birth and death.
+"""The way to the cloud: frames of the node's session over one MQTT link.
 
 Rule: a frame is asked of the node only when the link has sent all it was given, so that liveness never queues behind
 data; answers to questions from afar go between frames, as they are due. An unreachable broker is a state. Knows nothing of what frames
@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import ujson
-
 from streamline_core.ask import Answers
+from streamline_core.config_values import LINE_SCHEMES
+from streamline_core.errors import UsageError
 from streamline_host.broker_url import BrokerUrl
-from streamline_host.mqtt_link import MqttLink
 
 from .condition import Condition
+from .node_link import NodeLink
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("streamline.uplink")
 
 FRAMES_PER_PUMP = 16  # then the loop gets its turn
-STATUS_BYTES_MAX = 1024
 
 
 class Uplink:
@@ -37,15 +35,14 @@ class Uplink:
 
     def __init__(self, config: EdgeConfig, node: Node, on_input: Callable[[], None], own: dict[str, Callable[[], Any]]) -> None:
         assert config.cloud_endpoint is not None
-        prefix = f"streamline/1/{config.fleet}"
-        branch = f"{prefix}/n/{config.node_id}"
-        self._tx, self._rx, self._status = f"{branch}/tx", f"{branch}/rx", f"{branch}/status"
-        self._ask, self._say = f"{branch}/ask", f"{branch}/say"
-        self._hub_status = f"{prefix}/hub/status"
+        if config.cloud_endpoint.split("://")[0] in LINE_SCHEMES:
+            raise UsageError(
+                "cloud_endpoint %s: only a board reaches the cloud over a serial line; name a broker, such as mqtts://HOST. "
+                "To carry a board that is at the end of a line, name the line under serial" % config.cloud_endpoint
+            )
         self._config = config
         self._node = node
         self._on_input = on_input
-        self._connection = int.from_bytes(os.urandom(4), "big")
         self.url = BrokerUrl.parse(
             config.cloud_endpoint,
             user=config.node_id,
@@ -58,25 +55,25 @@ class Uplink:
         self._answer_timer: asyncio.TimerHandle | None = None
         self.frames_out = 0
         self.frames_in = 0
-        self.down_reason = "not connected yet"
-        self.link = MqttLink(
+        self._node_link = NodeLink(
             self.url,
+            config.fleet,
             config.node_id,
-            subscriptions=[(self._rx, 0), (self._hub_status, 1), (self._status, 1), (self._ask, 0)],
-            dispensable={self._ask},  # a broker that lets nobody ask is none the worse
-            on_message=self._message,
+            (config.sync.retry.initial_ms / 1000, config.sync.retry.max_ms / 1000),
+            on_frame=self._frame,
+            on_ask=self._ask,
+            on_hub=self._hub,
             on_up=self._up,
             on_down=self._down,
-            on_retry=self._retry,
+            on_retry=lambda reason: None,
             on_writable=on_input,
-            will=(self._status, self._presence(False), 1, True),
-            retry_secs=(config.sync.retry.initial_ms / 1000, config.sync.retry.max_ms / 1000),
         )
+        self.link = self._node_link.mqtt
         self._condition: Condition | None = None
         self._condition_text: str | None = None
 
     def start(self) -> None:
-        self.link.start()
+        self._node_link.start()
         self._watch_condition()
 
     def _watch_condition(self) -> None:
@@ -106,9 +103,7 @@ class Uplink:
             await self._condition.stop()
         self._answers.clear()
         self._wake(-1)
-        if self.link.connected:
-            self.link.publish(self._status, self._presence(False), qos=1, retain=True)
-        await self.link.stop()
+        await self._node_link.stop()
 
     def pump(self) -> bool:
         """Publish frames while the link takes them at once. Returns True if there may be more right away."""
@@ -120,7 +115,7 @@ class Uplink:
                 return False
             piece = self._answers.next_piece(self._node.clock.monotonic_ms())
             if piece is not None:
-                link.publish(self._say, piece)
+                self._node_link.publish_piece(piece)
                 continue
             frame = self._node.next_frame()
             if frame is None:
@@ -128,7 +123,7 @@ class Uplink:
                 return False
             self.frames_out += 1
             # It may be a view of a buffer that the node uses again.
-            link.publish(self._tx, bytes(frame))
+            self._node_link.publish_frame(bytes(frame))
         return True
 
     def _wake(self, deadline_ms: int) -> None:
@@ -145,58 +140,33 @@ class Uplink:
         return {
             "endpoint": str(self.url),
             "connected": link.connected,
-            "reason": "" if link.connected else self.down_reason,
+            "reason": "" if link.connected else self._node_link.down_reason,
             "bytes_out": link.bytes_out,
             "bytes_in": link.bytes_in,
             "frames_out": self.frames_out,
             "frames_in": self.frames_in,
         }
 
-    def _presence(self, online: bool) -> bytes:
-        text: str = ujson.dumps({"online": online, "connection": self._connection})
-        return text.encode()
-
     def _up(self) -> None:
         log.info("connected to %s", self.url)
-        self.link.publish(self._status, self._presence(True), qos=1, retain=True)
         self._node.link_up()
         self._on_input()
 
     def _down(self, reason: str) -> None:
         log.info("no connection to %s: %s", self.url, reason)
-        self.down_reason = reason
         self._answers.clear()
         self._node.link_down(reason)
         self._on_input()
 
-    def _retry(self, reason: str, wait_secs: float) -> None:
-        self.down_reason = reason
-
-    def _message(self, topic: str, payload: bytes) -> None:
-        if topic == self._rx:
-            self.frames_in += 1
-            self._node.receive(payload)
-        elif topic == self._hub_status:
-            self._hub(payload)
-        elif topic == self._status:
-            self._own(payload)
-        elif topic == self._ask:
-            self._answers.receive(payload)
+    def _frame(self, payload: bytes) -> None:
+        self.frames_in += 1
+        self._node.receive(payload)
         self._on_input()
 
-    def _hub(self, payload: bytes) -> None:
-        said = _read(payload)
-        self._node.hub_status(said.get("online") is True, str(said.get("boot", ""))[:64])
+    def _ask(self, payload: bytes) -> None:
+        self._answers.receive(payload)
+        self._on_input()
 
-    def _own(self, payload: bytes) -> None:
-        """The death of an earlier connection may reach the broker after the birth of this one."""
-        if payload and _read(payload).get("online") is not True and self.link.connected:
-            self.link.publish(self._status, self._presence(True), qos=1, retain=True)
-
-
-def _read(payload: bytes) -> dict[str, object]:
-    try:
-        said = ujson.loads(payload) if len(payload) <= STATUS_BYTES_MAX else None
-    except ValueError:
-        said = None
-    return said if isinstance(said, dict) else {}
+    def _hub(self, online: bool, boot: str) -> None:
+        self._node.hub_status(online, boot)
+        self._on_input()

@@ -20,7 +20,7 @@ class NoTables:
     def _none(self, topic: str, *more: object) -> "Any":
         raise UsageError("topic %r is not keyed here; keyed are: none" % topic)
 
-    partition = get = resolve = keys = conflicts = watch = unwatch = _none
+    partition = get = resolve = keys = conflicts = watch = unwatch = take_up = changed = _none
 
     def logs(self) -> "list[Any]":
         return []

@@ -6,8 +6,8 @@ what leaves in a second is bounded, so that a flood of questions takes nothing f
 
 import json
 
+from .answer import WHOLE_DEPTH, health, said, written
 from .errors import ProtocolError, UsageError
-from .node import MEASURED
 from .stream import check_node_id
 from .utf8 import decode_utf8
 
@@ -27,8 +27,6 @@ PENDING_MAX = 8  # questions that wait
 GAP_MS = 250  # from one answer to the next
 BYTES_PER_SEC_MAX = 16384
 LIMIT_SHARE = 4  # answers may take so much of sync.bandwidth_limit: a fourth
-WHOLE_DEPTH = 3  # rows of an answer are written one by one, and each as a whole
-OPS = ("status", "ledger", "health", "topics", "queue", "resources", "consumers")
 
 
 def read_request(data: "Buffer") -> "tuple[str, str]":
@@ -47,39 +45,6 @@ def read_request(data: "Buffer") -> "tuple[str, str]":
     if not isinstance(id, str) or not isinstance(op, str):
         raise ProtocolError("a request names an operation")
     return id, op
-
-
-def topics(node: "Node") -> "list[dict[str, Any]]":
-    """A row for each topic that is configured."""
-    rows = []
-    for name in sorted(node.topics):
-        topic = node.topics[name]
-        row = {"topic": name, "kind": topic.kind, "direction": topic.direction, "partitions": topic.partitions}
-        row["strategy"] = topic.strategy if topic.kind == "keyed" else None
-        rows.append(row)
-    return rows
-
-
-def written(value: "Any", depth: int) -> "Iterator[str]":
-    """`value` as JSON, in parts: what lies more than `depth` levels down is one."""
-    if not depth or not isinstance(value, (dict, list)):
-        yield json.dumps(value)
-        return
-    keyed = isinstance(value, dict)
-    mark = "{" if keyed else "["
-    for item in value:
-        yield mark + json.dumps(item) + ":" if keyed else mark
-        yield from written(value[item] if keyed else item, depth - 1)
-        mark = ","
-    yield ("" if mark == "," else mark) + ("}" if keyed else "]")
-
-
-def give_back(node: "Node") -> None:
-    """Of what a node makes when it is first asked for, drop what keeps no limit. It stands here, where boards load it last."""
-    if not any([getattr(node.config.resources, key) is not None for key in MEASURED]):
-        node._resources = None
-    if node._queue is not None and not node._queue.bounded:
-        node._queue = None
 
 
 class Answers:
@@ -172,35 +137,10 @@ class Answers:
             yield _head(id, n, True, "usage" if known else "other") + what.encode()[:room]
 
     def _said(self, op: str) -> "Any":
-        """Raises UsageError."""
-        node = self._node
-        if op in self._own:
-            return self._own[op]()
-        if op == "status":
-            return node.status()
-        if op == "ledger":
-            return node.ledger()
-        if op == "health":
-            return self._health()
-        if op == "topics":
-            return topics(node)
-        if op == "queue":
-            return node.queue.status()
-        if op == "resources":
-            return node.resources.status()
-        if op == "consumers":
-            return node.consumers.status() if node._consumers is not None else []  # made when first asked for, and nobody has asked
-        raise UsageError("unknown operation; known are %s" % ", ".join(OPS))
-
-    def _health(self) -> "dict[str, Any]":
-        from .health import Health, limit_problems, waits
-
-        node, status = self._node, self._said("status")
-        now_ms = node.clock.monotonic_ms()
-        health = Health(now_ms, self.seen)
-        health.observe(now_ms, status, status["streams"], limit_problems(node), waits(node))
-        self.seen = health.seen
-        return health.report(now_ms)
+        if op == "health" and op not in self._own:
+            report, self.seen = health(self._node, said(self._node, "status", self._own), self.seen)
+            return report
+        return said(self._node, op, self._own)
 
 
 def _head(id: str, n: int, last: bool, error: str = "") -> bytes:

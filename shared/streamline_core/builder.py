@@ -1,7 +1,7 @@
 """Builds one batch at a time in buffers allocated once.
 
 Rule: a value without key, headers or timestamp goes into a dense batch: two small stores and one copy a record, nothing
-allocated. The first record that needs more starts a general batch. Knows nothing of files.
+allocated, on no interpreter. The first record that needs more starts a general batch. Knows nothing of files.
 """
 
 import binascii
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 COUNT_MAX = 8192
 
 
+def _slices_allocate() -> bool:
+    """Whether assigning to a slice makes an object of the slice first, as MicroPython 1.25 does: 16 bytes for each record."""
+    try:
+        from micropython import heap_lock, heap_unlock
+    except ImportError:
+        return False  # nobody counts
+    buf = bytearray(4)
+    heap_lock()
+    try:
+        buf[1:3] = b"ab"
+    except MemoryError:
+        return True
+    finally:
+        heap_unlock()
+    return False
+
+
+EXTENDS = _slices_allocate()  # then a value is copied by `extend`, into room that the buffer keeps when it is emptied
+
+
 class BatchBuilder:
     """batch_bytes: how large a batch may get, header included. `count`: records in it so far."""
 
@@ -28,6 +48,7 @@ class BatchBuilder:
         self._count_max = min(COUNT_MAX, batch_bytes // 8)
         self._head = bytearray(HEADER_BYTES + 2 * self._count_max)  # header and, if dense, lengths
         self._body = bytearray(batch_bytes)
+        self._extends = EXTENDS
         self._clock = clock
         self._room = 0
         self._at = 0
@@ -53,6 +74,8 @@ class BatchBuilder:
         self.sequence = sequence
         self._at = 0
         self._room = self._batch_bytes - HEADER_BYTES
+        if self._extends:
+            self._body[:] = b""  # it is as large as ever: MicroPython gives nothing back
 
     def add(self, value: "Buffer", producer: int = 0, sequence: int = 0) -> bool:
         """Add a bare value. False if this batch cannot take it (full, or another producer's, or its sequences would not
@@ -71,7 +94,10 @@ class BatchBuilder:
             if n + 2 > self._room:
                 return False
         at = self._at
-        self._body[at : at + n] = value
+        if self._extends:
+            self._body.extend(value)
+        else:
+            self._body[at : at + n] = value
         self._at = at + n
         self._room -= n + 2
         head = self._head
@@ -114,7 +140,10 @@ class BatchBuilder:
         if n > self._room:
             return False
         at = self._at
-        self._body[at : at + n] = encoded
+        if self._extends:
+            self._body.extend(encoded)
+        else:
+            self._body[at : at + n] = encoded
         self._at = at + n
         self._room -= n
         self.count += 1

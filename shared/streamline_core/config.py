@@ -122,6 +122,13 @@ class IngestRule:
         self.filter, self.topic, self.key = filter, topic, key
 
 
+class LineConfig:
+    """A serial line with a board at its end, which this node carries to the broker. node_id: the only node that may be there, None: any."""
+
+    def __init__(self, port: str, baud: int, node_id: "str | None", password_file: "str | None") -> None:
+        self.port, self.baud, self.node_id, self.password_file = port, baud, node_id, password_file
+
+
 class MeshConfig:
     """Peers; this build takes only `enabled: false`."""
 
@@ -159,6 +166,7 @@ class EdgeConfig:
     topics: "dict[str, TopicConfig]"
     consumers: "list[ConsumerConfig]"
     ingest: "list[IngestRule]"
+    serial: "list[LineConfig]"
 
     @classmethod
     def from_dict(cls, given: "dict[str, Any]") -> "EdgeConfig":

@@ -4,7 +4,7 @@ Rule: a configuration is accepted whole or refused whole, with every problem nam
 what is allowed. What this build cannot honour is refused by name, never ignored. Relies on no order of a dict.
 """
 
-from .config import POSITIONS_MAX, ConsumerConfig, EdgeConfig, IngestRule, TopicConfig, buffer_bytes
+from .config import POSITIONS_MAX, ConsumerConfig, EdgeConfig, IngestRule, LineConfig, TopicConfig, buffer_bytes
 from .config_error import ConfigError
 from .config_tables import (
     BATCH_BYTES_MAX,
@@ -13,6 +13,8 @@ from .config_tables import (
     CONSUMERS_MAX,
     INGEST_RULES_MAX,
     INGEST_TABLE,
+    LINE_TABLE,
+    LINES_MAX,
     LISTS,
     LOCAL_KEYS,
     NOT_BUILT,
@@ -41,6 +43,7 @@ def fill(config: EdgeConfig, given: "dict[str, Any]") -> None:
     config.topics = _read_topics(config, given, check)
     config.consumers = _read_consumers(given, config.topics, check)
     config.ingest = _read_ingest(given, config.topics, check)
+    config.serial = _read_lines(config, given, check)
     _check_together(config, check)
     if check.problems:
         raise ConfigError(check.problems)
@@ -205,6 +208,27 @@ def _read_ingest(given: "dict[str, Any]", topics: "dict[str, TopicConfig]", chec
     if rules and given.get("broker") is None:
         check.problem(("ingest",), "needs a local broker; set broker to embedded or to a URL")
     return rules
+
+
+def _read_lines(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "list[LineConfig]":
+    lines, known = [], set()
+    for i, entry in enumerate(_entries(given, "serial", LINES_MAX, check)):
+        path: "Path" = ("serial", i)
+        values = _read_entry(path, entry, LINE_TABLE, check)
+        if values is None:
+            continue
+        for key in ("port", "node_id"):
+            value = values[key]
+            if value is not None and value is not REQUIRED:
+                if (key, value) in known:
+                    check.problem(path + (key,), "%r is there twice; name each once" % value)
+                known.add((key, value))
+        if values["node_id"] is not None and values["node_id"] == config.node_id:
+            check.problem(path + ("node_id",), "%r is this node itself; name the board at the end of the line" % values["node_id"])
+        lines.append(LineConfig(values["port"], values["baud"], values["node_id"], values["password_file"]))
+    if lines and config.cloud_endpoint is None:
+        check.problem(("serial",), "needs a broker to carry boards to; set cloud_endpoint")
+    return lines
 
 
 def _check_together(config: EdgeConfig, check: Check) -> None:

@@ -10,11 +10,13 @@ from .config_values import (
     read_bool,
     read_choice,
     read_condition,
+    read_endpoint,
     read_filter,
     read_int,
     read_ms,
     read_node_id,
     read_number,
+    read_port,
     read_priorities,
     read_secs,
     read_size,
@@ -29,6 +31,7 @@ from .topic import KINDS, PARTITIONS_MAX, STRATEGIES
 TOPICS_MAX = 256
 INGEST_RULES_MAX = 256
 CONSUMERS_MAX = 64
+LINES_MAX = 64
 BATCH_OVERHEAD_BYTES = 128  # a frame around one batch, and a seal around that
 BATCH_BYTES_MAX = 65536 - BATCH_OVERHEAD_BYTES
 COUNT_MAX = (1 << 48) - 1
@@ -44,7 +47,7 @@ TABLE = (
     ("location", "lat", read_number, REQUIRED, (-90, 90)),
     ("location", "lon", read_number, REQUIRED, (-180, 180)),
     ("location", "name", read_text, "", None),
-    ("", "cloud_endpoint", read_url, None, ()),
+    ("", "cloud_endpoint", read_endpoint, None, None),
     ("", "password_file", read_text, None, None),
     ("", "ca_file", read_text, None, None),
     ("", "cert_file", read_text, None, None),
@@ -97,7 +100,7 @@ SECTIONS = (
     ("mesh", MeshConfig),
 )
 OPTIONAL_SECTIONS = ("location", "mesh")  # None where they are not given
-LISTS = ("sync_topics", "local_topics", "consumers", "ingest")
+LISTS = ("sync_topics", "local_topics", "consumers", "ingest", "serial")
 # What is known and not built: (section, key, values that are honoured).
 NOT_BUILT: "tuple[tuple[str, str, tuple[object, ...]], ...]" = (
     ("mesh", "enabled", (False,)),
@@ -127,4 +130,10 @@ INGEST_TABLE = (
     ("from", read_filter, REQUIRED, None),
     ("topic", read_topic, REQUIRED, None),
     ("key", read_choice, "none", ("topic", "none")),
+)
+LINE_TABLE = (
+    ("port", read_port, REQUIRED, None),
+    ("baud", read_int, 115200, (300, 4000000)),
+    ("node_id", read_node_id, None, None),
+    ("password_file", read_text, None, None),
 )

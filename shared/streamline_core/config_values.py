@@ -21,6 +21,8 @@ PROBLEMS_MAX = 100  # told at once; more are no help
 WINDOWS_MAX = 32
 CONDITIONS = ("file:", "no file:", "command:")
 SCHEMES = ("mqtt", "mqtts", "ws", "wss", "https")
+PORT_SCHEMES = ("socket", "rfc2217")  # of a line that a host reaches over a network
+LINE_SCHEMES = ("serial", "serial+tcp")  # of a board without a network, to a gateway
 
 # Binary everywhere: who writes 64KB for a buffer or 4GB for a card means 1024, as device tools do.
 _SIZE_UNITS = (
@@ -123,13 +125,30 @@ def read_topic(value: object, allowed: object) -> str:
 
 
 def read_url(value: object, allowed: "tuple[str, ...]") -> str:
+    return _read_url(value, allowed, ())
+
+
+def read_endpoint(value: object, allowed: object) -> str:
+    return _read_url(value, (), LINE_SCHEMES)
+
+
+def _read_url(value: object, allowed: "tuple[str, ...]", lines: "tuple[str, ...]") -> str:
     text = read_text(value, None)
     scheme = text.split("://")[0]
-    if text in allowed or ("://" in text and scheme in SCHEMES and len(text) > len(scheme) + 3):
+    if text in allowed or ("://" in text and (scheme in SCHEMES or scheme in lines) and len(text) > len(scheme) + 3):
         return text
     # The value itself may hold a password: only its beginning is shown.
-    words = list(allowed) + ["%s://HOST" % s for s in SCHEMES]
+    words = list(allowed) + ["%s://HOST" % s for s in SCHEMES] + ["%s://LINE (on a board)" % s for s in lines]
     raise ValueError("%r is not allowed; use one of %s" % (scheme[:16] if "@" not in scheme else "...", ", ".join(words)))
+
+
+def read_port(value: object, allowed: object) -> str:
+    text = read_text(value, None)
+    scheme, found, rest = text.partition("://")
+    if (found and scheme in PORT_SCHEMES and rest) or (text[0] == "/" and len(text) > 1):
+        return text
+    words = " or ".join(["%s://HOST:PORT" % s for s in PORT_SCHEMES])
+    raise ValueError("%s is not allowed; use a device such as /dev/ttyACM0, or %s" % (show(value), words))
 
 
 def read_number(value: object, allowed: "tuple[int, int]") -> float:

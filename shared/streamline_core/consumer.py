@@ -11,6 +11,8 @@ from .segments import find_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterable, Iterator
+
     from .log import Log
     from .partition import Partition
     from .record import Record
@@ -69,17 +71,25 @@ class Consumer:
 
     def take(self, bytes_max: int = 65536) -> "list[Record | Gap]":
         """What comes next, of about `bytes_max` stored bytes; empty at the durable end, and only there. Raises OSError."""
+        return list(self.each(bytes_max, True))
+
+    def each(self, bytes_max: int = 65536, at_once: bool = False) -> "Iterator[Record | Gap]":
+        """As `take`, one at a time: a batch of small records may be many, and a board has no room for all of them. It is to be gone through
+        before the next call; `offset` is beyond all of it from the beginning. at_once: rather fast than small."""
         self.log.used_ms = self.log.clock.monotonic_ms()
         while True:
             before = self.log, self._reader.offset
-            found = self._take(bytes_max)
+            found = False
+            for item in self._each(bytes_max, at_once):
+                found = True
+                yield item
             if found or before == (self.log, self._reader.offset):
-                return found
+                return
 
-    def _take(self, bytes_max: int) -> "list[Record | Gap]":
+    def _each(self, bytes_max: int, at_once: bool) -> "Iterator[Record | Gap]":
         if self._rewound:
             if self._partition.forking:
-                return []  # where it goes on is known when that is done
+                return  # where it goes on is known when that is done
             logs = self._partition.logs()
             for later in logs[logs.index(self.log) + 1 :]:
                 self._until = min(self._until, later.state.starts_at)
@@ -89,33 +99,52 @@ class Consumer:
         if reader.offset >= self.log.durable:
             moved = self.log.moved(reader.offset)
             if moved is None:
-                return []
+                return
             self._follow(moved[0], moved[1])
             reader = self._reader
         piece = reader.read(self._buf, bytes_max)
         if piece is None:
-            return []
+            return
         if piece.cause in (TORN, CORRUPT) and self._rewound and piece.next == self.log.durable:
             # What is missing at the end of a feed comes again: in the next epoch, if that begins with it.
             if not self.log.sealed:
                 reader.seek(piece.first)
-                return []
+                return
             logs = self._partition.logs()
             if logs[logs.index(self.log) + 1].state.starts_at <= piece.first:
                 reader.seek(piece.first)
                 self._until = piece.first
-                return self._take(bytes_max)
+                yield from self._each(bytes_max, at_once)
+                return
         if piece.cause:
-            return [Gap(piece.first, min(piece.next, self._until), piece.cause)]
-        found: "list[Record | Gap]" = []
+            yield Gap(piece.first, min(piece.next, self._until), piece.cause)
+            return
         for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
             try:
                 if not understood(header):
                     raise CorruptRecord("flags 0x%x of a batch are not known to this build" % header.flags)
-                found.extend([record for record in records(header, batch) if piece.first <= record.offset < self._until])
+                whole: "Iterable[Record]" = records(header, batch)  # all of a batch is shown, or nothing
+                if at_once:
+                    whole = list(whole)
+                else:
+                    for _ in whole:
+                        pass
+                    whole = records(header, batch)
+                for record in whole:
+                    if piece.first <= record.offset < self._until:
+                        yield record
             except CorruptRecord:
-                found.append(Gap(max(header.base, piece.first), header.next, CORRUPT))
-        return found
+                yield Gap(max(header.base, piece.first), header.next, CORRUPT)
+
+
+def feed_offset_at(logs: "list[Log]", time_ms: int) -> int:
+    """As `offset_at`, of the epochs of a feed, oldest first: each is void from where the next one begins."""
+    for i, log in enumerate(logs):
+        end = min([later.state.starts_at for later in logs[i + 1 :]] or [OFFSET_MAX])
+        at = offset_at(log, time_ms)
+        if at < end:
+            break
+    return at
 
 
 def offset_at(log: "Log", time_ms: int) -> int:

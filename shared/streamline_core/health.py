@@ -46,6 +46,8 @@ class Health:
         link = status.get("link")
         if link is None or link["connected"]:
             self._connected_ms = now_ms
+        elif "away_ms" in link:  # who is looked at rarely says it himself
+            self._connected_ms = now_ms - link["away_ms"]
         delivered = sum([row["delivered"] for row in ledger])
         idle = not any([row["pending"] for row in ledger])
         away = waits or link is None or not link["connected"]

@@ -25,6 +25,7 @@ class Intake:
 
     def __init__(self, node: "Node", partitions: "dict[str, list[Partition]]") -> None:
         self.checks = False
+        self._taken: "list[object]" = [None, 0]  # what `produce` answers, made once
         self._node = node
         self._partitions = partitions
         self._special: "dict[str, bool]" = {}  # topics to which not everything can be produced
@@ -82,8 +83,9 @@ class Intake:
         """Accept one record into the log's buffer; it is durable when log.durable passes its offset.
 
         producer (u64, 0: none) and sequence (u64, rising): a repeat stores nothing and gives the original offset, or
-        -1 where that is no longer known; -1 also for a value that a keyed topic need not store again. Returns (log, offset).
-        Raises UsageError, QueueFull (BacklogFull), StorageFull: nothing was stored.
+        -1 where that is no longer known; -1 also for a value that a keyed topic need not store again. Returns (log, offset), in the same
+        object each time, so that a bare value allocates nothing: unpack it at once. Raises UsageError, QueueFull (BacklogFull),
+        StorageFull: nothing was stored.
         """
         found = self._partitions.get(topic)
         if self._special and topic in self._special:
@@ -99,7 +101,10 @@ class Intake:
         if self.checks or self._budget.left <= 0:
             self._admit(topic, 1, len(value))
         if key is None and not headers and timestamp_ms is None:
-            return log, log.append(value, producer, sequence)
+            taken = self._taken
+            taken[1] = log.append(value, producer, sequence)
+            taken[0] = log
+            return taken  # type: ignore[return-value]
         return log, log.append_full(value, key, headers or (), timestamp_ms, producer, sequence)
 
     def delete(self, topic: str, key: "Buffer") -> "tuple[Log, int]":

@@ -305,11 +305,15 @@ class Node:
         self.own(topic, partition)
         return self.downlink.consumer(topic, partition, offset, bytearray(self.config.log.batch_bytes))
 
-    def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
-        """The first offset of what was written here that was stamped at `time_ms` (since 1970 UTC) or later."""
-        from .consumer import offset_at
+    def offset_at(self, topic: str, partition: int, time_ms: int, feed: bool = False) -> int:
+        """The first offset stamped at `time_ms` (since 1970 UTC) or later, of what was written here; feed: of what the cloud sent, as it is
+        anyway of a topic that only flows down. Raises UsageError."""
+        from .consumer import feed_offset_at, offset_at
 
-        return offset_at(self.log(topic, partition), time_ms)
+        log = self.log(topic, partition)
+        if feed or self.topics[topic].direction == "cloud_to_edge":
+            return feed_offset_at(self.downlink.feed_partition(topic, partition).logs(), time_ms)
+        return offset_at(log, time_ms)
 
     # Time and tickets
 

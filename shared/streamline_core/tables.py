@@ -116,6 +116,22 @@ class Tables:
             raise UsageError("topic %r is not keyed here; keyed are: %s" % (topic, keyed))
         return found
 
+    def take_up(self, topic: str, key: "bytes | None" = None) -> "list[KeyedPartition]":
+        """The partition of a key, else all of a topic, with what is durable by now in their tables: who waited for its own write reads it.
+        What a failed storage left is not looked at until it has been recovered. Raises UsageError."""
+        found = self._topic(topic) if key is None else [self.partition(topic, key)]
+        for keyed in found:
+            if all([log.failure is None for log in [keyed.others] + keyed.own.logs()]):
+                keyed.fold()
+        return found
+
+    def changed(self, topic: str, watch: Watch) -> "list[bytes]":
+        """The keys that have changed since the last call; where they were too many to remember, any of the topic may have."""
+        keys, more = watch.take()
+        if more:
+            return sorted([key for keyed in self._topic(topic) for key in keyed.table.keys(deleted=True)])
+        return keys
+
     def get(self, topic: str, key: bytes) -> "bytes | None":
         """The value that is shown of a key; None where it was never written, or is deleted. Raises UsageError, CorruptRecord, OSError."""
         return self.partition(topic, key).get(key)

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from manifest_reading import Frozen, imports, read
 
-import firmware
+import board_image
 import mpy
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "boards"
-NAMES = firmware.board_names()
+NAMES = board_image.board_names()
 TO_BUY = ["esp32_generic", "esp32_s3", "rpi_pico", "rpi_pico_w"]
 ERASE_BYTES, APP_ALIGNED_BYTES, FIRST_PARTITION = 4096, 0x10000, 0x9000
 SEGMENT_NAME_BYTES = 80  # topic, partition, node, epoch and offset: FORMAT.md
@@ -71,7 +71,7 @@ def constant(path: Path, name: str) -> int:
 
 def test_the_boards_one_can_buy_are_known_and_an_unknown_one_is_told_of_them() -> None:
     assert set(TO_BUY) <= set(NAMES) == set(CHIPS)
-    result = subprocess.run([sys.executable, "tools/firmware.py", "arduino"], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "tools/board_image.py", "arduino"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1 and all(name in result.stderr for name in NAMES), result.stderr
 
@@ -231,6 +231,6 @@ def test_what_cmake_is_told_of_a_board_can_be_read_and_names_files_that_exist(na
 def test_a_toolchain_that_is_missing_is_named_with_what_brings_it(name: str, words: tuple[str, ...], tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("IDF_PATH", "MICROPYTHON_DIR")}
     environment["PATH"] = str(tmp_path)
-    result = subprocess.run([sys.executable, "tools/firmware.py", name], cwd=ROOT, env=environment, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "tools/board_image.py", name], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1 and all(word in result.stderr for word in words), result.stderr

@@ -16,6 +16,7 @@ import mpy
 from board_process import ROOT, Board, serve, stored, until
 from mosquitto import Mosquitto
 from streamline_core import ask
+from streamline_core.answer import OPS
 from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
 
@@ -105,7 +106,7 @@ def test_a_flood_of_questions_during_a_sync(mosquitto: Mosquitto, tmp_path: Path
         while not link.connected:
             await asyncio.sleep(0.02)
         for n in range(FLOOD):
-            payload = b'{"id": "f%d", "op": "%s"}' % (n, ask.OPS[n % len(ask.OPS)].encode())
+            payload = b'{"id": "f%d", "op": "%s"}' % (n, OPS[n % len(OPS)].encode())
             link.publish("streamline/1/default/n/board/ask", payload if n % 9 else b"\xff" * (n % 1500))
             if n % 10 == 0:
                 await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from fuzz.fields import Fields, Script
 from fuzz.target import REFUSED, Target, attempt
 from harness import FakeClock, FakeEntropy, MemoryStorage
 from streamline_core import ask
+from streamline_core.answer import OPS
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import EdgeConfig
 from streamline_core.errors import ProtocolError
@@ -45,11 +46,11 @@ def run_ask(data: bytes) -> None:
         piece = answers.next_piece(now_ms)
         assert piece is None or (len(piece) <= ask.PIECE_BYTES_MAX and answer.take(piece))
     said = attempt(AgentError, answer.value)
-    assert answer.complete and (said is REFUSED) == (found[1] not in ask.OPS)
+    assert answer.complete and (said is REFUSED) == (found[1] not in OPS)
 
 
 def ask_seeds() -> list[bytes]:
-    rows = [json.dumps({"id": ID, "op": op}).encode() for op in (*ask.OPS, "reboot", "")]
+    rows = [json.dumps({"id": ID, "op": op}).encode() for op in (*OPS, "reboot", "")]
     return [*rows, b'{"id": "a", "op": "status", "more": [1, {"x": null}]}', b'{"op": "\\u00e9", "id": "\\ud800"}']
 
 

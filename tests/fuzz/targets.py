@@ -4,9 +4,21 @@ Rule: whatever takes bytes from a disk, a wire, a file or a person stands here, 
 know: how any of it is fuzzed.
 """
 
-from fuzz import ask_targets, batch_targets, feed_targets, keyed_targets, log_targets, session_targets, text_targets, wire_targets
+from fuzz import (
+    ask_targets,
+    batch_targets,
+    feed_targets,
+    keyed_targets,
+    line_targets,
+    log_targets,
+    session_targets,
+    text_targets,
+    wire_targets,
+)
 from fuzz.target import Target
 
-GROUPS = (wire_targets, batch_targets, keyed_targets, log_targets, session_targets, feed_targets, text_targets, ask_targets)
+GROUPS = (
+    wire_targets, batch_targets, keyed_targets, log_targets, session_targets, feed_targets, text_targets, ask_targets, line_targets,
+)  # fmt: skip
 TARGETS: dict[str, Target] = {target.name: target for group in GROUPS for target in group.TARGETS}
 assert len(TARGETS) == sum(len(group.TARGETS) for group in GROUPS)

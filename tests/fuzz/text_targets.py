@@ -19,7 +19,7 @@ from streamline_core.config import ConfigError, EdgeConfig
 from streamline_core.config_values import read_filter
 from streamline_core.errors import ProtocolError, QueueFull, UsageError
 from streamline_core.node import Node
-from streamline_edge import config_file, control_wire, ingest, record_lines, uplink
+from streamline_edge import config_file, control_wire, ingest, node_link, record_lines
 from streamline_edge.config_reading import ConfigFileError
 from streamline_edge.control_client import ControlClient
 from streamline_edge.control_server import _Connection
@@ -194,7 +194,7 @@ def run_status(data: bytes) -> None:
     """A retained status of a node or of the hub, as whoever can publish may have left it."""
     online = attempt(ProtocolError, bridge._online, data)
     assert online is REFUSED or isinstance(online, bool)
-    said = uplink._read(data)
+    said = node_link.read_status(data)
     assert isinstance(said, dict)
     assert len(str(said.get("boot", ""))[:64]) <= 64
 

@@ -4,7 +4,8 @@ import json
 
 from harness import cuts, flips, raises
 from streamline_core import ask
-from streamline_core.ask import Answers, read_request, written
+from streamline_core.answer import OPS, give_back, written
+from streamline_core.ask import Answers, read_request
 from streamline_core.errors import ProtocolError
 from world import World
 
@@ -70,7 +71,7 @@ def test_each_operation_says_what_the_node_says():
     ):
         said, head = answered(edge, op)
         assert head["id"] == "q" and said == {op: expected}, (op, said)
-    assert sorted(ask.OPS) == sorted(["status", "ledger", "health", "topics", "queue", "consumers", "resources"])
+    assert sorted(OPS) == sorted(["status", "ledger", "health", "topics", "queue", "consumers", "resources"])
 
 
 def test_the_shell_answers_what_it_knows_better():
@@ -206,9 +207,9 @@ def test_who_went_away_is_not_answered_any_more():
 def test_asking_changes_nothing_and_leaves_nothing_behind():
     edge = edge_of()
     before = {name: bytes(edge.storage.files[name]) for name in edge.storage.files}
-    for op in ask.OPS:
+    for op in OPS:
         answered(edge, op)
-    ask.give_back(edge.node)
+    give_back(edge.node)
     assert edge.node._queue is None and edge.node._resources is None
     assert {name: bytes(edge.storage.files[name]) for name in edge.storage.files} == before
 

@@ -3,7 +3,7 @@
 Rule: what a board is stands in its folder under boards/, and nothing of it here; an image beyond its board's budget is no image. The ports
 that images are built with are a table. Must not know: what is in the core.
 
-Usage: python tools/firmware.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
+Usage: python tools/board_image.py BOARD [--arch ARCH] [--features edge-lite,edge-sync,…] [--report]
 """
 
 import argparse
@@ -109,16 +109,17 @@ def build_unix(board: dict[str, Any], arch: str | None, without: list[str]) -> I
     return Image(program, program.with_name(program.name + ".map"), folder / "frozen_mpy")
 
 
-def build_qemu(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
-    """An image for a board that an emulator has."""
+def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit_tests: Path | None = None) -> Image:
+    """An image for a board that an emulator has. unit_tests: the manifest of an image that runs tests rather than the agent."""
     image = board["image"]
     toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
     sources = toolchain.micropython()
     compiler = toolchain.mpy_cross(sources)
-    folder, board_dir = OUT / board["name"], BOARDS / board["name"]
+    folder = OUT / (board["name"] + ("-unit_tests" if unit_tests else ""))
     words = [
-        "BOARD=" + board["name"], "BOARD_DIR=%s" % board_dir, "BUILD=%s" % folder, "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"],
-        "FROZEN_MANIFEST=%s" % manifest(board, without, folder), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
+        "BOARD=" + board["name"], "BOARD_DIR=%s" % (BOARDS / board["name"]), "BUILD=%s" % folder,
+        "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"], "FROZEN_MANIFEST=%s" % (unit_tests or manifest(board, without, folder)),
+        "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=", *(["BOARD_UNIT_TESTS=1"] if unit_tests else []),
     ]  # fmt: skip
     toolchain.make(sources / "ports" / "qemu", OUT / (folder.name + ".log"), *words)
     # What a flash would hold: without the names and the debugging information of the file that was linked.
@@ -203,7 +204,7 @@ def main() -> int:
             image.path.unlink()
             raise RuntimeError("firmware: %s; boards/%s/board.json has the budget, --report shows what costs what" % (over, board["name"]))
     except (BadCall, Missing) as error:
-        print("firmware: %s" % error, file=sys.stderr)
+        print("board_image: %s" % error, file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,53 @@
+"""Limits over a board's control socket, what its readers have not read, and what would leave next.
+
+Rule: a limit that a board cannot keep is refused by name. Whoever may open the socket may steer: it is for its user alone. Must not know:
+sockets.
+"""
+
+from streamline_core.control_wire import number, text
+from streamline_core.errors import UsageError
+from streamline_core.resources import KINDS
+
+from . import limits_file
+
+
+def resources(connection, header, body):
+    control = connection.control
+    manager = connection.node.resources
+    manager.elsewhere = control.connected
+    said = manager.status()
+    said["set"] = sorted(limits_file.read(control.config.data_dir))
+    return {"resources": said}
+
+
+def limit(connection, header, body):
+    """Set those of KINDS that the header has, and `policy`; `reset`: the others are the configuration's again."""
+    from streamline_core.operator_limits import change, limits_of
+
+    control, folder = connection.control, connection.control.config.data_dir
+    limits = {kind: number(header, kind) for kind in KINDS if header.get(kind) is not None}
+    policy = header.get("policy")
+    if policy is not None and not isinstance(policy, str):
+        raise UsageError("policy: text is wanted, not %r" % (policy,))
+    limits_file.check(control.config, limits)
+    if control.configured is None:
+        control.configured = limits_of(control.config)
+    kept = limits_file.read(folder)
+    change(
+        connection.node, control.configured, kept, lambda wanted: limits_file.write(folder, wanted),
+        limits, policy, header.get("reset") is True,
+    )  # fmt: skip
+    return resources(connection, header, body)
+
+
+def forget(connection, header, body):
+    return {"forgotten": connection.node.consumers.forget(text(header, "consumer"))}
+
+
+def plan(connection, header, body):
+    from streamline_core.plan import plan
+
+    return {"plan": plan(connection.node, number(header, "budget"))}
+
+
+OPS = {"resources": resources, "limit": limit, "forget": forget, "plan": plan}

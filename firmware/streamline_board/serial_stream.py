@@ -1,0 +1,117 @@
+"""Byte lines of a board: a UART of its own, a terminal device of the unix port, or a TCP connection that stands for a line.
+
+Rule: reading and writing never wait; what a port cannot do is found out by trying it. Must not know: packets, what a line is for.
+"""
+
+import select
+
+from streamline_core.errors import UsageError
+from streamline_core.serial_packets import BAUD
+
+from .tcp import open_tcp
+
+LINE_SCHEMES = ("serial", "serial+tcp")
+BUFFER_BYTES = 1024  # of a UART, where it can be chosen: what comes while the board does something else
+WRITE_BYTES = 256  # a terminal that can be written takes so much without waiting, or nearly
+BAUDS = (300, 4000000)
+_POLLIN, _POLLOUT, _POLLHUP = 1, 4, 16
+
+
+class Line:
+    """What a cloud_endpoint says of a line. baud: 0 where it has no speed; reopens: whether opening it anew can help where nothing comes.
+
+    Raises UsageError for what is no line.
+    """
+
+    def __init__(self, url):
+        scheme, found, rest = url.partition("://")
+        where, _, query = rest.partition("?")
+        if not found or scheme not in LINE_SCHEMES:
+            _refuse(url)
+        self.reopens = scheme == "serial+tcp"
+        self.where = where
+        self.baud, self.buffer_bytes = BAUD, BUFFER_BYTES
+        for word in query.split("&") if query else ():
+            key, _, value = word.partition("=")
+            if not value.isdigit() or self.reopens:
+                _refuse(url)
+            if key == "baud" and BAUDS[0] <= int(value) <= BAUDS[1]:
+                self.baud = int(value)
+            elif key == "buffer" and 64 <= int(value) <= 32768:
+                self.buffer_bytes = int(value)
+            else:
+                _refuse(url)
+        if self.reopens:
+            self.baud = 0
+            host, _, port = where.rstrip("/").rpartition(":")
+            if not host or not port.isdigit():
+                _refuse(url)
+            self._address = host, int(port)
+        elif not where.isdigit() and where[:1] != "/":
+            _refuse(url)
+
+    def open(self):
+        """The line as a stream: `readinto` gives None where nothing came, `write` may take less than all. Raises OSError, ValueError."""
+        if self.reopens:
+            return open_tcp(self._address[0], self._address[1])
+        if self.where.isdigit():
+            return _uart(int(self.where), self.baud, self.buffer_bytes)
+        return Terminal(self.where, self.baud)
+
+
+def _refuse(url):
+    raise UsageError(
+        "cloud_endpoint %r: a line is serial://UART or serial:///dev/NAME, with ?baud=%d to %d&buffer=BYTES, or serial+tcp://HOST:PORT"
+        % (url, BAUDS[0], BAUDS[1])
+    )
+
+
+def _uart(number, baud, buffer_bytes):
+    import machine
+
+    if not hasattr(machine, "UART"):
+        raise OSError("this build has no machine.UART; use serial:///dev/NAME or serial+tcp://HOST:PORT")
+    try:
+        return machine.UART(number, baudrate=baud, timeout=0, timeout_char=0, rxbuf=buffer_bytes)
+    except TypeError:  # a port whose buffers are as they are
+        return machine.UART(number, baudrate=baud, timeout=0)
+
+
+class Terminal:
+    """A terminal device, raw. polled: what stands for it in a poll. Raises OSError, ValueError for a speed that it has not."""
+
+    def __init__(self, path, baud):
+        import termios
+
+        speed = getattr(termios, "B%d" % baud, None)
+        if speed is None:
+            raise ValueError("%s: this build cannot set %d baud" % (path, baud))
+        self.polled = file = open(path, "r+b")
+        try:
+            termios.setraw(file.fileno())
+            modes = termios.tcgetattr(file.fileno())
+            modes[4] = modes[5] = speed
+            termios.tcsetattr(file.fileno(), termios.TCSANOW, modes)
+        except OSError:
+            file.close()
+            raise
+        self._poll = select.poll()
+        self._poll.register(file, _POLLIN | _POLLOUT)
+
+    def _ready(self, for_what):
+        for row in self._poll.ipoll(0):
+            if row[1] & _POLLHUP:
+                raise OSError("the device is gone")
+            return row[1] & for_what
+        return 0
+
+    def readinto(self, buf):
+        return self.polled.readinto(buf) if self._ready(_POLLIN) else None
+
+    def write(self, data):
+        if not self._ready(_POLLOUT):
+            return None
+        return self.polled.write(data if len(data) <= WRITE_BYTES else memoryview(data)[:WRITE_BYTES])
+
+    def close(self):
+        self.polled.close()

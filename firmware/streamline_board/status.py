@@ -1,0 +1,31 @@
+"""What a board says of itself: what its node says, its link, its heap.
+
+Rule: it is loaded when somebody asks. Must not know: who asks, and over what.
+"""
+
+import gc
+import sys
+
+from streamline_core import VERSION
+
+
+def status(node, link):
+    """JSON-able. link: a Carrier, or None where no cloud is configured."""
+    said = node.status()
+    said["link"] = link_status(node, link) if link is not None else None
+    said["data_dir"] = node.config.data_dir
+    said["version"] = VERSION
+    said["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
+    said["heap_bytes"], said["heap_free_bytes"] = gc.mem_alloc(), gc.mem_free()
+    failed = [(log.folder, log.failure) for log in node.every_log() if log.failure is not None]
+    said["storage_failures"] = ["%s: %s" % row for row in failed]
+    return said
+
+
+def link_status(node, link):
+    """endpoint, connected, why not, and for how many ms it has been so."""
+    connected = link.connected
+    said = {"endpoint": link.endpoint, "connected": connected, "reason": "" if connected else link.reason}
+    said.update(link.counters())
+    said["connected_ms" if connected else "away_ms"] = node.clock.monotonic_ms() - (link.up_ms if connected else link.down_ms)
+    return said
