@@ -22,13 +22,11 @@ ONLY_FOR = {  # modules of the core that nothing else needs
     ),
     "mqtt": ("mqtt*",),
     "serial": ("serial_*",),
-    "keyed": (
-        "tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "keyed_feed", "digest", "reconcile", "difference",
-    ),
+    "keyed": ("tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "explain"),
 }  # fmt: skip
 SHELL_ONLY_FOR = {
     "sync": ("answers",),
-    "mqtt": ("link", "secure"),
+    "mqtt": ("link", "secure", "tcp"),
     "serial": ("serial_*",),
     "keyed": ("merges",),
     "control": ("control*",),

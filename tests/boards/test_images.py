@@ -1,4 +1,4 @@
-"""Boards that are flashed: what each would freeze holds together and fits, its flash is divided without overlap, its example is accepted."""
+"""Boards that are flashed: what each would freeze holds together and fits, its flash is cut without overlap, its example is accepted."""
 
 import ast
 import csv
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifest_reading import Frozen, imports, read
 
 import board_image
 import mpy
+from manifest_reading import Frozen, imports, read
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "boards"
