@@ -10,8 +10,8 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -13,7 +13,6 @@ import sys
 gc.threshold(8192)  # collect early and often: a small heap stays in one piece
 
 import machine
-
 from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
 
 from . import boot
