@@ -7,13 +7,15 @@ Usage: python tools/board_image.py BOARD [--arch ARCH] [--features edge-lite,edg
 """
 
 import argparse
+import fcntl
 import json
 import os
 import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,7 +195,17 @@ PORTS: dict[str, Callable[[dict[str, Any], str | None, list[str]], Image]] = {
 def build(name: str, arch: str | None = None, features: str = ",".join(FEATURES)) -> Image:
     """The image of a board. Raises BadCall, toolchain.Missing, RuntimeError where the build fails or goes beyond its budget."""
     board = load_board(name)
-    return PORTS[board["image"]["port"]](board, arch, left_out(features))
+    with alone():
+        return PORTS[board["image"]["port"]](board, arch, left_out(features))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One build at a time: two in one folder, and in the sources' own, would spoil each other."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    with (OUT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main() -> int:
