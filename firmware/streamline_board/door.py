@@ -9,7 +9,7 @@ import gc
 from .main import let_go
 
 FREE_BYTES = 20480  # of the heap; with less, nobody is served: sync needs it more
-RESERVE_BYTES = 12288  # of the heap, for the node; where less is left after a turn, what serves is given back
+RESERVE_BYTES = 10240  # of the heap, for the node; where less is left after a turn, what serves is given back
 _NO_MEMORY = b'{"id": 0, "error": "the node has no memory to answer now; ask again", "kind": "full"}'
 REFUSAL = bytes((0, 0, 0, len(_NO_MEMORY), 0, 0, 0, 0)) + _NO_MEMORY  # a whole message, made while there is memory
 _POLLIN = 1
