@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,12 @@ def manifest(board: dict[str, Any], without: list[str], folder: Path) -> Path:
     return folder / "manifest.py"
 
 
+def forget_frozen(folder: Path) -> None:
+    """The build sees what was added to a manifest, and not what was taken out."""
+    (folder / "frozen_content.c").unlink(missing_ok=True)
+    shutil.rmtree(folder / "frozen_mpy", ignore_errors=True)
+
+
 def build_unix(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
     """A static program for Linux."""
     arch = architecture(board, arch)
@@ -104,6 +111,7 @@ def build_unix(board: dict[str, Any], arch: str | None, without: list[str]) -> I
     ]  # fmt: skip
     if "sync" in without:
         words.append("MICROPY_PY_SSL=0")  # nothing would use it
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "unix", OUT / (folder.name + ".log"), *words)
     program = folder / board["image"]["program"]
     return Image(program, program.with_name(program.name + ".map"), folder / "frozen_mpy")
@@ -121,6 +129,7 @@ def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit
         "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"], "FROZEN_MANIFEST=%s" % (unit_tests or manifest(board, without, folder)),
         "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=", *(["BOARD_UNIT_TESTS=1"] if unit_tests else []),
     ]  # fmt: skip
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "qemu", OUT / (folder.name + ".log"), *words)
     # What a flash would hold: without the names and the debugging information of the file that was linked.
     command = ["arm-none-eabi-objcopy", "-O", "binary", str(folder / "firmware.elf"), str(folder / image["program"])]
@@ -141,6 +150,7 @@ def build_rp2(board: dict[str, Any], arch: str | None, without: list[str]) -> Im
     folder = OUT / "-".join([board["name"], *["no_" + option for option in without]])
     # In the environment: on the command line it would replace what the port's Makefile adds to it.
     environment = {"MICROPY_MPYCROSS": str(compiler), "CMAKE_ARGS": "-DPICO_NO_PICOTOOL=1"}
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "rp2", OUT / (folder.name + ".log"), *_board_words(board, without, folder), environment=environment)
     # Written here: the SDK's own tool for it would have to be fetched and built.
     program: Path = folder / image["program"]
@@ -159,6 +169,7 @@ def build_esp32(board: dict[str, Any], arch: str | None, without: list[str]) -> 
         raise Missing('%s. Then: make -C "$MICROPYTHON_DIR"/ports/esp32 %s' % (error, shlex.join(words))) from None
     compiler = toolchain.mpy_cross(sources)
     log = OUT / (folder.name + ".log")
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "esp32", log, *words, environment={"MICROPY_MPYCROSS": str(compiler)})
     return Image(folder / board["image"]["program"], folder / "micropython.map", folder / "frozen_mpy")
 

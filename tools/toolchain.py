@@ -20,9 +20,9 @@ VERSION = "1.25.0"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 FETCH_SECS = 600
 BUILD_SECS = 1800
+LOG_LINES, LOG_LINE_CHARS = 25, 200  # of a build that failed, shown
 IDF_VERSION = "v5.2.2"  # of those that MicroPython's README names
 RP2_SUBMODULES = {"pico-sdk": "pico_sdk_init.cmake", "tinyusb": "src/tusb.h"}  # each with a file of it; Debian's packages: …-source
-LOG_LINES, LOG_LINE_CHARS = 25, 200  # of a build that failed, shown
 UNPACKED = "unpacked"  # a mark in a folder that was unpacked whole
 
 

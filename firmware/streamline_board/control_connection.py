@@ -4,30 +4,14 @@ Rule: nothing is read before what came first is served, and nothing more is said
 and who does not read his answers waits alone. A broken message ends its connection and nothing else. Must not know: what operations do.
 """
 
-import sys
-
-LENT = [  # what serving loads, where nothing else has: it is given back
-    name
-    for name in (
-        "streamline_board.control_keyed", "streamline_board.control_limits", "streamline_board.control_ops",
-        "streamline_board.control_records", "streamline_board.control_waits", "streamline_board.limits_file", "streamline_board.status",
-        "streamline_board.configuration", "streamline_core.answer", "streamline_core.compaction", "streamline_core.config_check",
-        "streamline_core.config_tables", "streamline_core.config_values", "streamline_core.consumer", "streamline_core.explain",
-        "streamline_core.health", "streamline_core.log_reader", "streamline_core.operator_limits", "streamline_core.plan",
-        "streamline_core.record", "streamline_core.resources", "streamline_core.sync_queue",
-    )
-    if name not in sys.modules
-]  # fmt: skip
-
 import errno
 import struct
 
 from streamline_core.control_wire import kind_of
 from streamline_core.errors import ProtocolError, UsageError
 
-from .control_request import Bodies, RequestReader
+from .control_request import RequestReader
 
-BODY_BYTES = 8192  # of one request, where a batch is not larger
 WAITS_MAX = 16  # produce requests that wait for the disk or the cloud
 PIECES_PER_TURN = 4
 ROOM_MS = 20  # until it is looked again whether there is room
@@ -37,16 +21,11 @@ POLLIN, POLLOUT, ENDED = 1, 4, 8 | 16
 _OVER = (None,)
 
 
-def bodies(config):
-    """How much of requests there may be, of all connections of a node."""
-    return Bodies(max(BODY_BYTES, config.log.batch_bytes))
-
-
 class Connection:
-    """control: whose; sock: accepted, does not block; bodies: of all connections. gone: it is to be closed. wanted, polled: what poll is to
+    """control: whose; sock: accepted, does not block. gone: it is to be closed. wanted, polled: what poll is to
     look for, and what it does."""
 
-    def __init__(self, control, sock, bodies, now_ms):
+    def __init__(self, control, sock, now_ms):
         self.control = control
         self.node = control.node
         self.socket = sock
@@ -55,7 +34,7 @@ class Connection:
         self.gone = False
         self.moved_ms = now_ms  # when something was last written
         self.refused = set()  # producers of which nothing more is taken
-        self._reader = RequestReader(sock, bodies)
+        self._reader = RequestReader(sock, control.bodies)
         self._waits = []
         self._stream = None  # (id, what gives pieces beside other requests)
         self._stream_over = None
@@ -116,6 +95,11 @@ class Connection:
             if pieces == PIECES_PER_TURN:
                 return True
         return False
+
+    def refuse(self, why):
+        """Say why it is not served, and close it."""
+        self._say(0, {"error": why, "kind": "full"})
+        self._ending = True
 
     def close(self):
         self._reader.release()

@@ -13,6 +13,7 @@ BUFFER_BYTES = 1024  # of a UART, where it can be chosen: what comes while the b
 WRITE_BYTES = 256  # a terminal that can be written takes so much without waiting, or nearly
 BAUDS = (300, 4000000)
 _POLLIN, _POLLOUT, _POLLHUP = 1, 4, 16
+_VTIME, _VMIN = 5, 6  # where Linux has them
 
 
 class Line:
@@ -94,6 +95,8 @@ class Terminal:
             termios.setraw(file.fileno())
             modes = termios.tcgetattr(file.fileno())
             modes[4] = modes[5] = speed
+            # A read returns what is there: MicroPython's `readinto` asks until its buffer is full, or nothing comes.
+            modes[6][_VTIME] = modes[6][_VMIN] = 0
             termios.tcsetattr(file.fileno(), termios.TCSANOW, modes)
         except OSError:
             file.close()

@@ -64,7 +64,7 @@ def producer_id(name: str | None) -> int:
 
 class LineProducer:
     """connect: makes a connection, raises NoAgent. key: one for all lines; key_field: of each line's JSON object, which
-    gives its key. note: told in one line what goes on. ack: what a line waits for, one of `control_wire.ACKS`."""
+    gives its key. note: told in one line what goes on. ack: what a line waits for, one of `control_records.ACKS`."""
 
     def __init__(
         self,

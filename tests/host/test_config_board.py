@@ -28,6 +28,7 @@ edge:
     - {topic: carts, kind: keyed, direction: bidirectional, strategy: custom_merge, merge: "python:merges/carts.py"}
   broker: embedded
   ingest: [{from: "x/#", topic: sensors}]
+  serial: [{port: /dev/ttyACM0}]
 """
 
 
@@ -57,11 +58,16 @@ def test_what_a_board_has_no_use_for_is_left_out_and_said(tmp_path: Path, capsys
     EdgeConfig.from_dict(given)
     notes = [line.removeprefix("streamline-cli: ") for line in err.splitlines()]
     assert [note.split()[0].rstrip(":") for note in notes] == [
-        "broker", "ingest", "data_dir", "resources.max_file_descriptors", "resources.max_connections", "password_file", "ca_file",
+        "broker", "ingest", "serial", "data_dir", "resources.max_file_descriptors", "resources.max_connections", "password_file", "ca_file",
         "sync.compression", "sync.windows", "sync.condition", "merge",
     ]  # fmt: skip
     assert f"password_file: copy {tmp_path}/secrets/password to the board as password, beside its configuration" in notes
     assert "secret@" not in out + err
+
+
+def test_a_line_of_a_board_is_exported_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(tmp_path, "node_id: n\ncloud_endpoint: serial://1?baud=921600\n")
+    assert json.loads(capsys.readouterr().out)["cloud_endpoint"] == "serial://1?baud=921600"
 
 
 def test_what_is_set_is_kept_and_defaults_of_this_machine_are_not(tmp_path: Path) -> None:
@@ -81,7 +87,7 @@ def test_what_is_set_is_kept_and_defaults_of_this_machine_are_not(tmp_path: Path
             "resources: {max_storage: 64MB}\nlog: {segment_bytes: 64KB}",
             "log.segment_bytes: it remembers 256 of resources.max_storage; use at least 262144",
         ),
-        ("cloud_endpoint: https://h", "cloud_endpoint: it takes mqtt:// and mqtts://, not https://"),
+        ("cloud_endpoint: https://h", "cloud_endpoint: it takes mqtt://, mqtts://, serial://, serial+tcp://, not https://"),
         ("cloud_endpoint: mqtts://h", "ca_file: is missing"),
         ("sync: {condition: 'command:true'}", "sync.condition: it runs no commands"),
         ("merge: 'wasm:m.wasm'", "merge: wasm:m.wasm: it runs no WebAssembly"),
