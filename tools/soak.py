@@ -4,7 +4,7 @@ Rule: the heap after a collection must not grow, nor its largest free piece shri
 record is accounted for at the end. What is injected is time alone: the sockets, the files, the flash's bytes and the hub are real, and the
 link goes away and comes back. Must not know: how the board is built inside.
 
-Usage: python tools/soak.py [--records N] [--hours H] [--heap 128k] [--program FILE] [--verbose]
+Usage: python tools/soak.py [--records N] [--hours H] [--heap 128k] [--plain] [--verbose]
 """
 
 import argparse
@@ -26,12 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 NODE = "board"
 BLOCKS = 256  # of 4 KB: 1 MB
 BLOCK_BYTES = 4096
-STORED_MAX = 256 * 1024  # so that an outage ends in eviction, many times a day
+STORED_MAX = 256 * 1024  # so that an outage ends in eviction
+SEGMENTS = 16  # of what may be stored
 EVERY_MS = 1000
 SAMPLES = 96  # in all; a quarter of them each are compared
 WARM_UP = 0.05  # of the samples: what is loaded and bound once
-OUTAGE_EVERY_MS = 3_600_000
-OUTAGE_MS = 1_500_000
+OUTAGES = 24  # in the whole time, alike in each quarter
+OUTAGE_SHARE = 0.4  # of the time
 HEAP_GROWTH_BYTES_MAX = 512
 PIECE_SHARE_MIN = 0.8  # of the largest free piece in the first quarter
 DRAIN_MS = 600_000
@@ -50,7 +51,7 @@ class Sample:
     produced: int
     refused: int
     erases: int
-    delivered: int
+    pending: int
     offline: bool
 
 
@@ -108,8 +109,8 @@ class Board:
             if b"free" in words and b"sz:" in words:  # … max free sz: N, in blocks of four words
                 piece = int(words[-1].rstrip(b","))
             elif words[:1] == [b"r"]:
-                used, free, produced, refused, erases, delivered, _ = [int(word) for word in words[1:]]
-                return Sample(at_ms, used, free, piece, produced, refused, erases, delivered, offline)
+                used, free, produced, refused, erases, pending = [int(word) for word in words[1:]]
+                return Sample(at_ms, used, free, piece, produced, refused, erases, pending, offline)
 
     def end(self) -> None:
         self._process.kill()
@@ -117,40 +118,53 @@ class Board:
         self._log.close()
 
 
-def configuration(folder: Path, port: int) -> Path:
+def configuration(folder: Path, port: int, stored_max: int) -> Path:
     path = folder / "edge.json"
     given = {
         "node_id": NODE,
         "cloud_endpoint": "mqtt://127.0.0.1:%d" % port,
         "data_dir": str(folder / "data"),
         "frame_bytes_max": 2048,
-        "log": {"segment_bytes": 16384, "batch_bytes": 1024, "buffer_bytes": 16384, "commit_interval_ms": 1000, "producers_max": 4},
-        "resources": {"max_storage": STORED_MAX},
+        "log": {
+            "segment_bytes": stored_max // SEGMENTS, "batch_bytes": 1024, "buffer_bytes": 16384, "commit_interval_ms": EVERY_MS,
+            "producers_max": 4,
+        },
+        "resources": {"max_storage": stored_max},
         "sync_topics": ["readings"],
     }
     path.write_text(json.dumps(given))
     return path
 
 
-def run(program: list[str], path: str, folder: Path, records: int, hours: float, block_bytes: int) -> Soak:
-    """program: an interpreter with its options, up to the module. Raises RuntimeError where the board ends or stands still."""
+def run(
+    program: list[str],
+    path: str,
+    folder: Path,
+    records: int,
+    hours: float,
+    block_bytes: int,
+    stored_max: int = STORED_MAX,
+    outages: int = OUTAGES,
+) -> Soak:
+    """program: an interpreter with its options, up to the module; block_bytes: of its collector. Raises RuntimeError where the board
+    ends."""
     end_ms, soak, start = int(hours * 3_600_000), Soak(), time.monotonic()
     flash = folder / "flash"
     flash.write_bytes(b"\xff" * (BLOCKS * BLOCK_BYTES))
     far_end = FarEnd(NODE)
-    config = configuration(folder, far_end.port)
+    config = configuration(folder, far_end.port, stored_max)
     steps = end_ms // EVERY_MS
     per_step = -(-records // steps)
     every_ms = end_ms * per_step // records
     words = [str(config), str(flash), str(BLOCKS), str(records), str(every_ms), str(per_step)]
     board = Board([*program, "-m", "soak_board", *words], path, folder)
-    sample_at_ms, every_sample_ms = end_ms // SAMPLES, end_ms // SAMPLES
+    sample_at_ms = every_sample_ms = end_ms // SAMPLES
     offline = False
     try:
         while True:
             now_ms = board.turned()
             soak.turns += 1
-            outage = now_ms % OUTAGE_EVERY_MS > OUTAGE_EVERY_MS - OUTAGE_MS and now_ms < end_ms
+            outage = now_ms * outages / end_ms % 1 > 1 - OUTAGE_SHARE and now_ms < end_ms
             if outage != offline:
                 offline = outage
                 far_end.cut() if outage else far_end.mend()
@@ -196,11 +210,11 @@ def problems(soak: Soak, records: int) -> list[str]:
 
 
 def show(soak: Soak, verbose: bool) -> None:
-    print("%6s %10s %9s %9s %9s %8s %7s" % ("hour", "records", "used", "free", "in one", "lag", "erases"))
+    print("%6s %10s %9s %9s %9s %8s %7s" % ("hour", "records", "used", "free", "in one", "pending", "erases"))
     for sample in soak.samples[:: 1 if verbose else max(1, len(soak.samples) // 12)]:
         row = (
             sample.at_ms / 3_600_000, "{:,}".format(sample.produced), "{:,}".format(sample.used), "{:,}".format(sample.free),
-            "{:,}".format(sample.piece_bytes), "{:,}".format(sample.produced - sample.delivered), sample.erases,
+            "{:,}".format(sample.piece_bytes), "{:,}".format(sample.pending), sample.erases,
         )  # fmt: skip
         print("%6.2f %10s %9s %9s %9s %8s %7d%s" % (*row, "  offline" if sample.offline else ""))
     counts = (soak.produced, soak.refused, soak.arrived, ", ".join(["%s %d" % row for row in sorted(soak.lost.items())]) or "none")

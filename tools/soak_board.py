@@ -136,7 +136,7 @@ def report(loop, readings, flash):
     gc.collect()
     micropython.mem_info()
     row = loop.node.ledger()[-1]
-    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, row["delivered"], row["pending"])
+    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, row["pending"] + row["buffered"])
 
 
 main(sys.argv[1:])
