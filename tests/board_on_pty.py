@@ -1,14 +1,14 @@
 """A stand-in for a board at a serial port: the unix MicroPython with its prompt on a pseudo terminal. A helper of tests, no test.
 
-What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, `streamline_board.boot`, the agent. What
-is not: a chip. `machine.reset` ends the process, and it is started again on the same terminal, as a reset starts a board.
+What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, `streamline_board.boot`, the agent.
+What is not: a chip. `machine.reset` ends the process, and it is started again on the same terminal, as a reset starts a board.
 """
 
 import fcntl
 import os
 import pty
-import subprocess
 import select
+import subprocess
 import termios
 import threading
 import tty
