@@ -23,17 +23,14 @@ ONLY_FOR = {  # modules of the core that nothing else needs
     "mqtt": ("mqtt*",),
     "serial": ("serial_*",),
     "control": ("control_wire", "operator_limits", "plan"),
-    "keyed": (
-        "tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "keyed_feed", "digest", "reconcile", "difference",
-        "explain",
-    ),
+    "keyed": ("tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "explain"),
 }  # fmt: skip
 SHELL_ONLY_FOR = {
     "sync": ("answers",),
     "mqtt": ("link", "secure", "tcp"),
     "serial": ("serial_*",),
     "keyed": ("merges",),
-    "control": ("control*", "limits_file"),
+    "control": ("control*", "door", "limits_file"),
     "flash": ("flash_*",),
     "board": ("boot", "board_*", "safe_mode"),
     "wifi": ("wifi", "time_server"),

@@ -23,13 +23,14 @@ SERVES = ("streamline_board.control_connection", "streamline_board.control_reque
 
 from .control_connection import Connection
 from .control_request import Bodies
+from .door import is_low
 from .main import let_go
 
 CONNECTIONS_MAX = 8
 GREETED_PER_TURN = 4
 BODY_BYTES = 8192  # of one request, where a batch is not larger
 STAYS_MS = 3000  # after the last question: who asks often asks again
-STALLED_MS = 10000  # who has not read his answer for so long makes room for another
+STALLED_MS = 5000  # who has not read his answer for so long makes room for another
 _POLLIN = 1
 
 
@@ -68,11 +69,11 @@ class Control:
         if self.asked_ms is not None and not any([connection.busy for connection in self.connections]):
             stays_ms = self.asked_ms + STAYS_MS
             if now_ms >= stays_ms:
-                self._give_back()
+                self.give_back()
             elif due_ms < 0 or stays_ms < due_ms:
                 due_ms = stays_ms
         elif not self.connections:
-            self._give_back()
+            self.give_back()
         return due_ms
 
     def _greet(self, now_ms):
@@ -109,7 +110,17 @@ class Control:
         connection.close()
         self.connections.remove(connection)
 
-    def _give_back(self):
+    def relieve(self):
+        """Memory is short: give back what no answer needs that has begun; if that is not enough, say so to whoever is here."""
+        self.give_back()
+        if self.connections and is_low():
+            for connection in self.connections[:]:
+                connection.give_up()
+                self._drop(connection)
+            self.give_back()
+
+    def give_back(self):
+        """Let go of what serving has loaded, and of all if nobody is here."""
         from streamline_core.answer import give_back
 
         give_back(self.node)

@@ -11,9 +11,10 @@ from streamline_core.control_wire import kind_of
 from streamline_core.errors import ProtocolError, UsageError
 
 from .control_request import RequestReader
+from .door import REFUSAL
 
 WAITS_MAX = 16  # produce requests that wait for the disk or the cloud
-PIECES_PER_TURN = 4
+PIECES_PER_TURN = 2
 ROOM_MS = 20  # until it is looked again whether there is room
 CHUNK_BYTES = 512
 DEPTH = 3  # rows of an answer are written one by one
@@ -41,6 +42,7 @@ class Connection:
         self._work = None  # (id, what gives the answers of the request that is being served)
         self._ending = False
         self._parts = None  # of the message that is being written
+        self._cut = False  # whether a part of it is
         self._rest = b""
 
     @property
@@ -59,8 +61,11 @@ class Connection:
             self._reader.ready = True
         try:
             more = self._turn(now_ms)
-        except (OSError, MemoryError):  # nothing is owed to who went away; and there may be no memory to say that there is none
+        except OSError:  # nothing is owed to who went away
             self.gone = True
+            return -1
+        except MemoryError:
+            self.give_up()
             return -1
         ended, self.events = self.events & ENDED, 0
         if self.stalled:
@@ -100,6 +105,15 @@ class Connection:
         """Say why it is not served, and close it."""
         self._say(0, {"error": why, "kind": "full"})
         self._ending = True
+
+    def give_up(self):
+        """There is no memory to go on with it: say so, where that does not fall into the middle of an answer."""
+        self.gone = True
+        if not self._cut:
+            try:
+                self.socket.write(REFUSAL)
+            except OSError:
+                pass
 
     def close(self):
         self._reader.release()
@@ -215,12 +229,14 @@ class Connection:
             said["ok"] = True
         said["id"] = id
         self._parts = _message(said, body)
+        self._cut = False
 
     def _write(self, now_ms):
         """Write what was said, as far as the other side takes it. Returns whether that is all. Raises OSError."""
         while True:
             while not self._rest:
                 if self._parts is None:
+                    self._cut = False
                     return True
                 for part in self._parts:
                     self._rest = memoryview(part)
@@ -236,6 +252,7 @@ class Connection:
             if not n:
                 return False
             self.moved_ms = now_ms
+            self._cut = True
             self._rest = self._rest[n:]
 
 

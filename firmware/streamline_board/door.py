@@ -9,7 +9,9 @@ import gc
 from .main import let_go
 
 FREE_BYTES = 20480  # of the heap; with less, nobody is served: sync needs it more
-NO_MEMORY = b'{"id": 0, "error": "the node has no memory to answer now; ask again", "kind": "full"}'
+RESERVE_BYTES = 10240  # of the heap, for the node; where less is left after a turn, what serves is given back
+_NO_MEMORY = b'{"id": 0, "error": "the node has no memory to answer now; ask again", "kind": "full"}'
+REFUSAL = bytes((0, 0, 0, len(_NO_MEMORY), 0, 0, 0, 0)) + _NO_MEMORY  # a whole message, made while there is memory
 _POLLIN = 1
 
 
@@ -41,10 +43,14 @@ class Door:
             if not self.knocking or not self._open():
                 return -1
         try:
-            return self.control.turn(now_ms)
+            due_ms = self.control.turn(now_ms)
+            if is_low():
+                self.control.relieve()
+                if self.control is not None and is_low():
+                    self._abandon()
         except MemoryError:  # whoever asks must not end the node
             self._abandon()
-            return -1
+        return due_ms if self.control is not None else -1
 
     def connected(self):
         """Connections: of the control socket, and the way out."""
@@ -54,7 +60,10 @@ class Door:
         control, self.control = self.control, None
         for connection in control.connections:
             self.poll.unregister(connection.socket)
+            connection.give_up()
             connection.close()
+        control.connections = []
+        control.give_back()
 
     def _open(self):
         """Returns whether there is somebody to serve, and memory for it."""
@@ -71,7 +80,7 @@ class Door:
         self.knocking = False
         try:
             sock, _ = self.listener.accept()
-            sock.write(bytes((0, 0, 0, len(NO_MEMORY), 0, 0, 0, 0)) + NO_MEMORY)
+            sock.write(REFUSAL)
             sock.close()
         except OSError:
             pass  # gone already
@@ -86,3 +95,11 @@ class Door:
         from .control_socket import remove
 
         remove(self.node.config.data_dir)
+
+
+def is_low():
+    """Whether less of the heap is free than the node may need next."""
+    if gc.mem_free() >= RESERVE_BYTES:
+        return False
+    gc.collect()
+    return gc.mem_free() < RESERVE_BYTES

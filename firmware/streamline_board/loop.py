@@ -3,7 +3,6 @@
 Rule: nothing in it waits for a network; between two turns it sleeps in one poll. Must not know: sockets, files.
 """
 
-import gc
 import os
 import select
 import sys
@@ -15,6 +14,7 @@ from streamline_core.codec import device_codecs
 from streamline_core.errors import QueueFull, StorageFull
 from streamline_core.node import Node
 
+from . import heap
 from .main import let_go
 from .ports import BoardClock, BoardEntropy, BoardMeter
 from .storage import FileStorage
@@ -80,8 +80,6 @@ class Loop:
         self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges, self.meter)
         self.node.open()
         self.refused = 0
-        self.heap_peak_bytes = 0  # garbage included
-        self.heap_live_bytes = 0  # the most that was in use after a collection
         self._poll = select.poll()
         self._source = source
         self._lines = lines
@@ -152,9 +150,7 @@ class Loop:
             deadlines.append(now_ms)
         self._turns += 1
         if self._turns % COLLECT_EVERY == 0:
-            self.heap_peak_bytes = max(self.heap_peak_bytes, gc.mem_alloc())
-            gc.collect()
-            self.heap_live_bytes = max(self.heap_live_bytes, gc.mem_alloc())
+            heap.collect()
         if self._status and now_ms >= self._status_at_ms:
             self._status_at_ms = now_ms + 1000
             self.report()
@@ -166,10 +162,7 @@ class Loop:
         """One line of JSON about everything."""
         status = self.node.status()
         status["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
-        status["heap_bytes"] = gc.mem_alloc()
-        status["heap_free_bytes"] = gc.mem_free()
-        status["heap_peak_bytes"] = self.heap_peak_bytes
-        status["heap_live_peak_bytes"] = self.heap_live_bytes
+        status.update(heap.figures())
         status["refused"] = self.refused
         if self._link is not None:
             status.update(self._link.counters())

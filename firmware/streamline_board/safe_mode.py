@@ -4,7 +4,6 @@ Rule: it opens no log and writes nothing; it uses no more of the board than its 
 it was told.
 """
 
-import gc
 import select
 import sys
 import time
@@ -12,6 +11,7 @@ import time
 from streamline_core import VERSION
 from streamline_core.errors import StreamlineError, UsageError
 
+from . import heap
 from .ports import BoardClock, BoardEntropy
 
 TRY_AGAIN_MS = 600000
@@ -34,11 +34,13 @@ class SafeNode:
             self.own_answers[op] = self._nothing
 
     def status(self):
-        return {
+        said = {
             "node": self.config.node_id, "state": "safe mode", "why": self.reason, "streams": [], "feeds": [], "tables": [], "counters": {},
             "version": VERSION, "interpreter": "MicroPython %d.%d" % sys.implementation[1][:2],
-            "heap_bytes": gc.mem_alloc(), "heap_free_bytes": gc.mem_free(), "link": None, "storage_failures": [],
+            "link": None, "storage_failures": [],
         }  # fmt: skip
+        said.update(heap.figures())
+        return said
 
     def health(self):
         return {"healthy": False, "problems": ["safe mode: " + self.reason]}

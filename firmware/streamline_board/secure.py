@@ -6,8 +6,6 @@ MQTT, frames.
 """
 
 import binascii
-import errno
-import io
 import select
 
 try:
@@ -18,7 +16,6 @@ except ImportError:
 LINE_CHARS_MAX = 256  # of a PEM file; base64 comes in lines of 64
 DER_BYTES_MAX = 8192  # of one certificate or key
 HANDSHAKE_WAIT_MS = 5  # a turn waits that long for the broker's part of it, or it would turn without pause
-_IOCTL_POLL, _IOCTL_FILENO = 3, 10  # of a stream, as py/stream.h has them
 _POLLIN = 1
 
 
@@ -76,18 +73,21 @@ def context(config):
     return made
 
 
-class SecureSocket(io.IOBase):
+class SecureSocket:
     """A connection whose other end is verified before a byte of ours is in it. sock: without waiting, connected or about to be.
 
-    Read, write and poll it as a socket. Raises OSError from these where the broker is not whom it should be.
+    Read and write it as a socket, which raises OSError where the broker is not whom it should be. polled: what stands for it in a poll:
+    the socket below where that has a number, or the poll of a host would have to ask every millisecond. TLS takes no more from it than what
+    is read.
     """
 
     def __init__(self, sock, host, config):
         self._sock = sock
         self._tls = context(config).wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         self._started = False  # the handshake is over: something was written
+        self.polled = sock if hasattr(sock, "fileno") else self._tls
         self._inner = select.poll()
-        self._inner.register(sock if hasattr(sock, "fileno") else self._tls, _POLLIN)
+        self._inner.register(self.polled, _POLLIN)
 
     def readinto(self, buf):
         """As that of a socket: None where there is nothing yet."""
@@ -109,17 +109,6 @@ class SecureSocket(io.IOBase):
             for _ in self._inner.ipoll(HANDSHAKE_WAIT_MS):
                 pass
         return n
-
-    def ioctl(self, request, argument):
-        """For poll: by the number of the socket below where it has one, else by asking. TLS takes no more from it than what is read."""
-        if request == _IOCTL_FILENO and hasattr(self._sock, "fileno"):
-            return self._sock.fileno()
-        if request == _IOCTL_POLL:
-            self._inner.modify(self._tls, argument)
-            for row in self._inner.ipoll(0):
-                return row[1]
-            return 0
-        return -errno.EINVAL
 
     def close(self):
         """Both: a connection that was refused has let go of the socket below without closing it."""

@@ -1,4 +1,4 @@
-"""`streamline-cli edge …`: what a person or a script asks of a running agent.
+"""`streamline-cli edge …`: what a person or a script asks of a running agent; `board …`: what concerns a board at a port.
 
 Rule: results go to standard output, everything else is one line on standard error that says what to do. Exit codes: 0
 well, 1 degraded, refused or not there, 2 wrong usage, 3 no agent, or no answer. Starts fast: a command imports what it needs when it runs.
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
 
 from . import (
+    board_commands,
     command_examples,
     completion_command,
     config_commands,
@@ -81,10 +82,12 @@ def _code(error: Exception) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All that may be said."""
-    made = argparse.ArgumentParser(prog="streamline-cli", description="Ask a running Streamline agent.")
-    commands = Commands(made, "edge").group("edge", "an edge agent on this machine; with --node, a node of the fleet")
+    made = argparse.ArgumentParser(prog="streamline-cli", description="Ask a running Streamline agent, set up a board.")
+    top_level = Commands(made, "edge|board")
+    commands = top_level.group("edge", "an edge agent on this machine; with --node, a node of the fleet")
     for group in GROUPS:
         group.add(commands)
+    board_commands.add(top_level.group("board", "a board at a serial port: what it is, its first configuration", agent=False))
     command_examples.explain(made)
     return made
 

@@ -1,4 +1,4 @@
-"""Examples and exit codes of each command of `streamline-cli edge`, for its --help.
+"""Examples and exit codes of each command of `streamline-cli`, for its --help.
 
 Rule: every command and every group has an example, and an example is what one can type: it stands as it is in a shell, and the parser
 takes it. Knows of the commands only their names.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-PROGRAM = "streamline-cli edge"
+PROGRAM, USUAL = "streamline-cli", "edge"  # which stands before all that are not of another group
 AGENT_CODES = "0 well; 1 the agent refused; 2 wrong usage; 3 no agent answers"
+BOARD_CODES = "0 well; 2 wrong usage, or no board answers"
 FILE_CODES = "0 well; 2 wrong usage, or a configuration with problems"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -52,6 +53,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "streamline-cli edge init --profile raspberry_pi_zero --node-id pi-7 --cloud mqtts://broker.example",
         "streamline-cli edge init --node-id till-7 --cloud mqtts://till-7@broker.example --topic pos --topic settings:bidirectional:keyed",
     ),
+    "board": ("streamline-cli board info --port /dev/ttyACM0",),
+    "board info": ("streamline-cli board info --port /dev/ttyACM0", "streamline-cli board info --port socket://127.0.0.1:4000 --json"),
+    "board provision": (
+        "streamline-cli board provision --port /dev/ttyACM0 --config edge.yaml --node-id pico-7 --wifi-file wifi.json",
+        "streamline-cli board provision --port COM3 --config edge.yaml --broker mqtts://broker.example --password-file pico-7.secret",
+    ),
     "completion": ("streamline-cli edge completion bash > ~/.local/share/bash-completion/completions/streamline-cli",),
 }
 CODES = {
@@ -66,6 +73,9 @@ CODES = {
     "config check": "0 well; 2 it has problems",
     "config show": FILE_CODES,
     "config export": FILE_CODES,
+    "board": BOARD_CODES,
+    "board info": BOARD_CODES,
+    "board provision": "0 it runs; 1 it was written, and the board does not say that it runs; 2 wrong usage, or refused: not written",
     "init": "0 it was written; 2 wrong usage, or the file is there",
 }
 NO_CODES = ("config schema", "completion")  # which cannot fail
@@ -74,13 +84,18 @@ NO_CODES = ("config schema", "completion")  # which cannot fail
 def explain(parser: argparse.ArgumentParser) -> None:
     """Give every command under `parser` its examples and exit codes."""
     for command in commands(parser):
-        name = command.prog.removeprefix(PROGRAM).strip()
+        name = name_of(command)
         examples = EXAMPLES.get(name, ())
         lines = ["examples:" if len(examples) > 1 else "example:", *[f"  {example}" for example in examples]]
         if name not in NO_CODES:
             lines += ["", f"exit codes: {CODES.get(name, AGENT_CODES)}"]
         command.epilog = "\n".join(lines)
         command.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def name_of(command: argparse.ArgumentParser) -> str:
+    """As EXAMPLES calls it."""
+    return command.prog.removeprefix(PROGRAM).strip().removeprefix(USUAL).strip()
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -43,9 +43,9 @@ class Commands:
     def __init__(self, parser: argparse.ArgumentParser, metavar: str = "COMMAND") -> None:
         self._parsers = parser.add_subparsers(required=True, metavar=metavar)
 
-    def group(self, name: str, help: str) -> Commands:
-        """A word that other commands follow."""
-        return Commands(self._parsers.add_parser(name, parents=[_agent_options()], help=help, description=help))
+    def group(self, name: str, help: str, agent: bool = True) -> Commands:
+        """A word that other commands follow. agent: it can be told of which agent."""
+        return Commands(self._parsers.add_parser(name, parents=[_agent_options()] if agent else [], help=help, description=help))
 
     def add(
         self, name: str, run: Callable[[Arguments], int], help: str, agent: bool = True, json: bool = True, asks: bool = False

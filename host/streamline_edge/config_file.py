@@ -38,6 +38,11 @@ def find(path: str | os.PathLike[str] | None, data_dir: str | None = None) -> Re
     return reading
 
 
+def read(path: str | os.PathLike[str]) -> Reading:
+    """What the file `path` says, whatever the environment says; not checked. Raises: ConfigFileError."""
+    return _read(Path(path))
+
+
 def load(path: str | os.PathLike[str]) -> EdgeConfig:
     """The configuration in the file `path`, whatever the environment says. Raises: ConfigFileError."""
     reading = _read(Path(path))

@@ -412,7 +412,7 @@ def test_half_a_request_is_ended_and_a_large_one_refused(tmp_path: Path, free_po
         large.ask("produce", bytes(3_000_000), topic="logs", sizes=[3_000_000])
     assert large.request("topics")["takes"] == {"records": 128, "bytes": 8192}  # it goes on
     with pytest.raises(AgentError, match="this node takes 2048"):
-        large.ask("produce", bytes(1000), topic="logs", sizes=[1] * 1000)
+        large.ask("produce", bytes(2000), topic="logs", sizes=[1] * 2000)
     with pytest.raises(NoAgent):
         large.request("topics")
     answer, _ = half.receive()
@@ -435,12 +435,14 @@ def test_many_clients_and_those_that_do_not_read(tmp_path: Path, free_port: Call
         client.send({"op": "consume", "topic": "logs", "from": 0})  # more than a socket's buffer holds, and nobody reads it
     clients.append(ControlClient(folder))
     clients[-1].send({"op": "consume", "topic": "logs", "from": 0})
-    threads = [threading.Thread(target=lambda: cli(board.config, "produce", "logs", stdin=lines(10))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    until(lambda: cli(board.config, "status").returncode == 0, 30)  # one that has not read for 10 s makes room
-    for thread in threads:
-        thread.join()
+    until(lambda: cli(board.config, "status").returncode == 0, 60)  # one that has not read for 5 s makes room
+    done = cli(board.config, "produce", "logs", stdin=lines(30))
+    assert done.returncode == 0, done
+    with pytest.raises((NoAgent, AgentError)):
+        for client in clients:  # one of them has been closed
+            for _ in range(20_000):
+                if not client.receive()[0].get("more"):
+                    break
     for client in clients:
         client.close()
     assert told(board, "ledger")[0]["produced"] == 20_030

@@ -54,7 +54,7 @@ def test_other_shells_have_a_script_that_knows_the_commands() -> None:
 
 def test_every_command_says_how_it_is_used_and_how_it_ends() -> None:
     found = list(command_examples.commands(cli.parser()))
-    names = [command.prog.removeprefix(command_examples.PROGRAM).strip() for command in found]
+    names = [command_examples.name_of(command) for command in found]
     assert set(names) == set(command_examples.EXAMPLES) and set(command_examples.CODES) <= set(names)
     for name, command in zip(names, found, strict=True):
         text = command.format_help()
@@ -71,5 +71,5 @@ def test_the_examples_are_what_one_can_type() -> None:
             end = next((i for i, word in enumerate(words) if word in ("|", "||", "&&", "<", ">") and i > start), len(words))
             arguments = words[start:end]
             cli.parser().parse_args(arguments)
-            assert not name or " ".join(arguments[1:]).startswith(name), example
+            assert not name or " ".join(arguments).removeprefix("edge ").startswith(name), example
             assert subprocess.run(["sh", "-n", "-c", example]).returncode == 0

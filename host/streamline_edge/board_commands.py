@@ -1,0 +1,235 @@
+"""`streamline-cli board …`: a board at the end of a port asked what it is, and given its first configuration.
+
+Rule: what a board would not take, or could not bear, is refused before anything is written; the configuration is written last, so that what
+is cut off in the middle leaves the board as it was. Secrets are files that go from here to there; nothing of them is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamline_core.errors import UsageError
+
+from .commands import DEGRADED, WELL, Arguments, Commands, show
+
+if TYPE_CHECKING:
+    from .board_facts import BoardFacts
+    from .config_reading import Reading
+
+CONFIG, WIFI = "/edge.json", "/wifi.json"  # on the board
+STARTS_SECS = 30
+PORT_HELP = "its serial port, such as /dev/ttyACM0, or socket://HOST:PORT"
+# As firmware/streamline_board/wifi.py has them.
+WIFI_KEYS = ("ssid", "password", "country", "hostname", "time_server")
+SSID_BYTES_MAX, PASSWORD_CHARS = 32, (8, 63)
+
+
+def add(commands: Commands) -> None:
+    info = commands.add("info", _info, "what the board is: memory, flash, what runs on it; its agent is interrupted", agent=False)
+    info.add_argument("--port", metavar="PORT", required=True, help=PORT_HELP)
+    provision = commands.add("provision", _provision, "give a board its configuration, and wait until it runs", agent=False)
+    provision.add_argument("--port", metavar="PORT", required=True, help=PORT_HELP)
+    provision.add_argument("--config", metavar="F", required=True, help="edge.yaml, or edge.json; files it names are copied, too")
+    provision.add_argument("--node-id", metavar="ID", help="instead of the configuration's")
+    provision.add_argument("--broker", metavar="URL", help="instead of its cloud_endpoint")
+    # Not `password_file`: that is of those who ask a node from afar.
+    provision.add_argument("--password-file", metavar="F", dest="board_password", help="the node's password at the broker is in it")
+    provision.add_argument("--wifi-file", metavar="F", help='JSON: {"ssid": "…", "password": "…"}')
+    provision.add_argument("--check", action="store_true", help="say whether it would fit, and write nothing")
+
+
+def _info(arguments: Arguments) -> int:
+    from .board_port import BoardPort
+
+    show(arguments, BoardPort(arguments.port).facts().as_dict(), _print_facts)
+    print(f"streamline-cli: its agent was interrupted; it starts again with the board: reset {arguments.port}", file=sys.stderr)
+    return WELL
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    from .board_needs import shown
+
+    log = facts["log_bytes"]
+    there = {"sockets": facts["socket"], "TLS": facts["tls_bytes"] is not None, "WiFi": facts["wifi"]}
+    for name, text in (
+        ("machine", facts["machine"]),
+        ("MicroPython", facts["micropython"]),
+        ("Streamline", facts["streamline"] or "none"),
+        ("node", facts["node_id"] or "none yet"),
+        ("heap", shown(facts["heap_bytes"])),
+        ("files", f"{shown(facts['files_free_bytes'])} of {shown(facts['files_bytes'])} free"),
+        ("log partition", shown(log) if log is not None else "none; logs are files"),
+        ("network", ", ".join([name for name, it_is in there.items() if it_is]) or "none"),
+    ):
+        print(f"{name:<14} {text}")
+
+
+def _provision(arguments: Arguments) -> int:
+    from . import board_needs
+    from .board_port import BoardPort
+    from .config_board import board_config
+
+    reading = _reading(arguments)
+    wifi = _wifi(arguments.wifi_file)
+    port = BoardPort(arguments.port)
+    facts = port.facts()
+    notes = _fill_in(reading, facts)
+    made = board_config(reading)
+    files = _files(reading)
+    problems = board_needs.problems(_as_on_board(made.given), facts)
+    needed = sum(path.stat().st_size for _, path in files)
+    if needed + board_needs.FILES_SPARE_BYTES > facts.files_free_bytes:
+        problems.append(f"its files have {needed:,} bytes, and the board's file system has {facts.files_free_bytes:,} free")
+    if facts.wifi and wifi is None and not facts.wifi_file and (reading.config.cloud_endpoint or "").startswith("mqtt"):
+        problems.append(f"it joins no WiFi: there is no {WIFI} on it; give one with --wifi-file")
+    if problems:
+        raise UsageError("\n".join(f"{arguments.port}: {text}; nothing was written" for text in problems))
+    for note in notes + [note for note in made.notes if ": copy " not in note]:
+        print(f"streamline-cli: {note}", file=sys.stderr)
+    heap = board_needs.heap_bytes(_as_on_board(made.given), facts)
+    names = [name for name, _ in files] + [WIFI] * (wifi is not None) + [CONFIG]
+    said = {
+        "port": arguments.port, "node_id": reading.config.node_id, "files": names, "heap_bytes": heap, "board": facts.as_dict(),
+        "written": not arguments.check, "running": None, "said": [],
+    }  # fmt: skip
+    code = WELL
+    if not arguments.check:
+        with tempfile.TemporaryDirectory() as folder:  # which only we can read
+            config = Path(folder, "edge.json")
+            config.write_text(json.dumps(made.given, separators=(",", ":")))
+            port.put([*files, *([(WIFI, wifi)] if wifi is not None else []), (CONFIG, config)])
+        said["running"], said["said"] = _start(port, reading.config.node_id)
+        code = WELL if said["running"] else DEGRADED
+    show(arguments, said, _print_done)
+    return code
+
+
+def _print_done(said: dict[str, Any]) -> None:
+    from .board_needs import shown
+
+    fits = f"{said['port']}: node {said['node_id']}: {shown(said['heap_bytes'])} of {shown(said['board']['heap_bytes'])} of heap"
+    if not said["written"]:
+        print(f"{fits}; it fits, and nothing was written")
+        return
+    print(f"{fits}; written: {', '.join(said['files'])}")
+    if said["running"]:
+        print(f"{said['port']}: it runs")
+    else:
+        print(f"{said['port']}: it was reset and has not said within {STARTS_SECS} s that it runs; it said:", *said["said"], sep="\n  ")
+
+
+def _reading(arguments: Arguments) -> Reading:
+    """The configuration, with what the options say over it; variables of this machine's environment are not meant for a board. Raises:
+    UsageError."""
+    from . import config_file
+    from .config_reading import Place
+
+    reading = config_file.read(arguments.config)
+    for key, option, value in (
+        ("node_id", "--node-id", arguments.node_id),
+        ("cloud_endpoint", "--broker", arguments.broker),
+        ("password_file", "--password-file", arguments.board_password),
+    ):
+        if value is not None:
+            reading.put((key,), value, Place(option))
+    reading.check()
+    return reading
+
+
+def _fill_in(reading: Reading, facts: BoardFacts) -> list[str]:
+    """What is not said, and has to be what the board has: how much may be stored. Returns notes."""
+    from . import board_needs
+    from .config_reading import Place
+
+    if reading.value(("resources", "max_storage")) is not None or facts.streamline is None:
+        return []
+    from .config_board import board_config
+
+    most = board_needs.storage_bytes_most(_as_on_board(board_config(reading).given), facts)
+    reading.put(("resources", "max_storage"), most, Place("the board"))
+    reading.check()
+    return [f"resources.max_storage is {most:,}: all that the board has for logs"]
+
+
+def _as_on_board(given: dict[str, Any]) -> Any:
+    from streamline_core.config import EdgeConfig
+
+    return EdgeConfig.from_dict(given)
+
+
+def _files(reading: Reading) -> list[tuple[str, Path]]:
+    """(path on the board, file here) of all that the configuration names. Raises: UsageError for one that cannot be read, or two with one
+    name."""
+    from .config_paths import FILE_KEYS
+
+    config = reading.config
+    paths = [(key, getattr(config, key)) for key in FILE_KEYS]
+    paths += [("merge", topic.merge.partition(":")[2]) for topic in config.topics.values() if topic.merge and topic.merge.endswith(".py")]
+    found: dict[str, Path] = {}
+    for key, given in paths:
+        if given is None:
+            continue
+        path = Path(given)
+        try:
+            with path.open("rb") as file:
+                empty = not file.read(1)
+        except OSError as error:
+            raise UsageError(f"{key}: {path} cannot be read: {error.strerror}") from None
+        if empty:
+            raise UsageError(f"{key}: {path} is empty")
+        name = "/" + path.name
+        if name in (CONFIG, WIFI) or found.get(name, path) != path:
+            raise UsageError(f"{key}: {path}: another file is {name} on the board; rename one of them")
+        found[name] = path
+    return list(found.items())
+
+
+def _wifi(given: str | None) -> Path | None:
+    """Raises: UsageError for what the board would refuse, which never shows a value."""
+    if given is None:
+        return None
+    path = Path(given)
+    try:
+        said = json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"--wifi-file {path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--wifi-file {path}: not JSON") from None
+    if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
+        raise UsageError(f'--wifi-file {path}: {{"ssid": "…", "password": "…"}} is expected')
+    unknown = [key for key in said if key not in WIFI_KEYS]
+    if unknown:
+        raise UsageError(f"--wifi-file {path}: {unknown[0]} is not known; there are: {', '.join(WIFI_KEYS)}")
+    if not 0 < len(said.get("ssid", "").encode()) <= SSID_BYTES_MAX:
+        raise UsageError(f"--wifi-file {path}: ssid must have 1 to {SSID_BYTES_MAX} bytes")
+    password = said.get("password", "")
+    if password and not PASSWORD_CHARS[0] <= len(password) <= PASSWORD_CHARS[1]:
+        raise UsageError(f"--wifi-file {path}: password must have {PASSWORD_CHARS[0]} to {PASSWORD_CHARS[1]} characters, or be left out")
+    if len(said.get("country", "XX")) != 2:
+        raise UsageError(f"--wifi-file {path}: country must be two letters, such as DE")
+    return path
+
+
+def _start(port: Any, node_id: str) -> tuple[bool, list[str]]:
+    """Reset the board. Returns whether it has said that it runs, and the last it said."""
+    said: list[str] = []
+    for line in port.reset(STARTS_SECS):
+        if runs(line, node_id):
+            return True, said
+        said = [*said, line][-20:]
+    return False, said
+
+
+def runs(line: str, node_id: str) -> bool:
+    """Whether that is what a board says when its agent runs: `streamline: node ID runs`, or its status as JSON."""
+    if line.strip() == f"streamline: node {node_id} runs":
+        return True
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("node") == node_id

@@ -1,0 +1,105 @@
+"""A board at the end of a port, by mpremote: what it is, files put onto it, a reset, and what it says afterwards.
+
+Rule: what is secret travels in files, never on a command line and never to the screen; a file takes its name on the board only when it is
+there whole. Must not know: what is in the files.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from streamline_core.errors import UsageError
+
+from .board_facts import SNIPPET, BoardFacts
+
+BAUD = 115200
+COMMAND_SECS = 60
+READ_SECS = 0.1
+LINE_BYTES_MAX = 4096
+REOPEN_SECS = 0.2
+NEW = ".new"
+INTERRUPT, LEAVE_RAW = b"\r\x03\x03", b"\r\x02"
+RESET_WORDS, PROMPT = b"machine.reset()", b">>> "
+RESET = b"import machine\r" + RESET_WORDS + b"\r"
+
+
+class BoardPort:
+    """port: as pyserial and mpremote call it: /dev/ttyACM0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT. Everything raises UsageError
+    where mpremote is not there, or the board does not answer: with what it said."""
+
+    def __init__(self, port: str) -> None:
+        if importlib.util.find_spec("mpremote") is None:
+            raise UsageError("mpremote is missing: pip install 'streamline-edge[flash]' (or mpremote)")
+        self.port = port
+
+    def _mpremote(self, *words: str) -> str:
+        """`resume`: a board that is reset here would start its agent anew; Ctrl-C ends it."""
+        command = [sys.executable, "-m", "mpremote", "connect", self.port, "resume", *words]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=COMMAND_SECS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"{self.port}: no answer for {COMMAND_SECS} s; is that a board with MicroPython?") from None
+        if done.returncode:
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            raise UsageError(f"{self.port}: {said[-1].removeprefix('mpremote: ') if said else 'mpremote failed and does not say why'}")
+        return done.stdout
+
+    def facts(self) -> BoardFacts:
+        """What it is."""
+        return BoardFacts.read(self._mpremote("exec", SNIPPET))
+
+    def put(self, files: Sequence[tuple[str, Path]]) -> None:
+        """Copy each (path on the board, file here); they take their names when all are there, in this order."""
+        for name, path in files:
+            self._mpremote("fs", "cp", str(path), f":{name}{NEW}")
+        lines = ["import os", *[f"os.rename({name + NEW!r}, {name!r})" for name, _ in files], "if hasattr(os, 'sync'): os.sync()"]
+        self._mpremote("exec", "\n".join(lines))
+
+    def reset(self, secs: float) -> Iterator[str]:
+        """Start it anew, and yield each line that it says within that many seconds. A port that goes away with the reset, as USB does, is
+        waited for."""
+        import serial
+
+        deadline = time.monotonic() + secs
+        stream, rest, begun = self._open(deadline), b"", False
+        try:
+            stream.write(INTERRUPT + LEAVE_RAW)
+            time.sleep(REOPEN_SECS)
+            stream.reset_input_buffer()
+            stream.write(RESET)
+            while time.monotonic() < deadline:
+                try:
+                    rest += stream.read(256)
+                except (serial.SerialException, OSError):
+                    stream.close()
+                    time.sleep(REOPEN_SECS)
+                    stream = self._open(deadline)
+                *lines, rest = rest.replace(b"\r", b"").split(b"\n")
+                rest = rest[-LINE_BYTES_MAX:]
+                for line in lines:
+                    if begun:
+                        yield line.decode(errors="replace")
+                    begun = begun or RESET_WORDS in line
+                if begun and rest == PROMPT:  # whatever ran has ended
+                    return
+        finally:
+            stream.close()
+
+    def _open(self, deadline: float) -> Any:
+        import serial
+
+        while True:
+            try:
+                return serial.serial_for_url(self.port, BAUD, timeout=READ_SECS)
+            except (serial.SerialException, OSError) as error:
+                if time.monotonic() >= deadline:
+                    raise UsageError(f"{self.port}: cannot be opened: {error}") from None
+                time.sleep(REOPEN_SECS)

@@ -1,0 +1,133 @@
+"""A stand-in for a board at a serial port: the unix MicroPython with its prompt on a pseudo terminal. A helper of tests, no test.
+
+What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, `streamline_board.boot`, the agent.
+What is not: a chip. `machine.reset` ends the process, and it is started again on the same terminal, as a reset starts a board.
+"""
+
+import fcntl
+import os
+import pty
+import select
+import subprocess
+import termios
+import threading
+import tty
+from pathlib import Path
+
+import mpy
+from board_process import module_path
+
+FILES_BYTES, LOG_BYTES, BLOCK_BYTES = 256 << 10, 1 << 20, 4096
+
+BOOT = """
+import sys, vfs
+
+class Machine:
+    @staticmethod
+    def reset():
+        raise SystemExit
+
+sys.modules["machine"] = Machine
+
+class Flash:
+    def __init__(self, path, blocks):
+        self.file, self.blocks = open(path, "r+b"), blocks
+    def readblocks(self, block, buf, offset=0):
+        self.file.seek(block * {block} + offset)
+        self.file.readinto(buf)
+    def writeblocks(self, block, buf, offset=0):
+        self.file.seek(block * {block} + offset)
+        self.file.write(buf)
+        self.file.flush()
+    def ioctl(self, op, arg):
+        if op == 4:
+            return self.blocks
+        if op == 5:
+            return {block}
+        if op == 6:
+            self.file.seek(arg * {block})
+            self.file.write(b"\\xff" * {block})
+        return 0
+
+files, log = Flash({files!r}, {files_blocks}), Flash({log!r}, {log_blocks})
+vfs.umount("/")
+vfs.mount(vfs.VfsPosix({modules!r}), "/lib")
+sys.path[:] = [".frozen", "/lib"]
+from streamline_board import boot
+boot.boot(files, log)
+vfs.mount(vfs.VfsPosix("/proc"), "/proc")
+try:
+    open("/edge.json").close()
+except OSError:
+    print("streamline: there is no /edge.json")
+else:
+    from streamline_board.main import main
+    main(["--config", "/edge.json", "--status"])
+"""
+
+
+class PtyBoard:
+    """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. Use with `with`."""
+
+    def __init__(self, folder: Path, heap: str = "512k") -> None:
+        files, log, boot = folder / "files.bin", folder / "log.bin", folder / "boot.py"
+        for path, size in ((files, FILES_BYTES), (log, LOG_BYTES)):
+            path.write_bytes(b"\xff" * size)
+        modules = module_path().rpartition(":")[2]
+        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": FILES_BYTES // BLOCK_BYTES, "modules": modules}
+        text = BOOT
+        for key, value in (values | {"log": str(log), "log_blocks": LOG_BYTES // BLOCK_BYTES}).items():
+            text = text.replace("{%s!r}" % key, repr(value)).replace("{%s}" % key, str(value))
+        boot.write_text(text)
+        program = mpy.find_micropython()
+        assert program is not None
+        self._command = [program, "-X", "heapsize=" + heap, "-i", str(boot)]
+        self._master, self._slave = pty.openpty()
+        settings = termios.tcgetattr(self._slave)
+        settings[1] &= ~termios.OPOST
+        settings[3] &= ~termios.ECHO
+        termios.tcsetattr(self._slave, termios.TCSANOW, settings)
+        self._near, far = pty.openpty()  # a second one, since whoever opens the port must not read what the board is to read
+        tty.setraw(far)
+        self._far, self.port = far, os.ttyname(far)
+        self.starts = 0
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def _own_the_terminal(self) -> None:
+        """So that Ctrl-C on it interrupts."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    def _live(self) -> None:
+        while True:
+            with self._lock:
+                if self._ended:
+                    return
+                self.starts += 1
+                self._process = subprocess.Popen(
+                    self._command, stdin=self._slave, stdout=self._slave, stderr=self._slave,
+                    start_new_session=True, preexec_fn=self._own_the_terminal, env={"TERM": "dumb"},
+                )  # fmt: skip
+            self._process.wait()
+
+    def _carry(self) -> None:
+        """Bytes both ways, as a cable does."""
+        other = {self._master: self._near, self._near: self._master}
+        while not self._ended:
+            for end in select.select(list(other), [], [], 0.1)[0]:
+                os.write(other[end], os.read(end, 1024))
+
+    def __enter__(self) -> "PtyBoard":
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._live, self._carry)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._ended = True
+            self._process.kill()
+        for thread in self._threads:
+            thread.join(10)
+        for end in (self._master, self._slave, self._near, self._far):
+            os.close(end)
