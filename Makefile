@@ -44,6 +44,9 @@ check: $(READY)  ## ruff, mypy, the import rules, whether each mutation fits
 	$(PY) tests/mutants/mutants.py --check || failed=1; \
 	exit $$failed
 
+soak: $(READY)  ## a day of a board with 128 KB of heap in minutes: a million records, no growth; ARGS="--records 100000 --hours 3"
+	@$(PY) tools/soak.py $(ARGS)
+
 bench: $(READY)  ## how fast it is; ARGS go to tools/bench.py
 	@$(PY) tools/bench.py $(ARGS)
 

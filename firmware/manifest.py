@@ -17,25 +17,25 @@ SHELL = "streamline_board"
 NEVER = ("hub*", "feed_filter", "ports")  # the cloud's side, and types
 ONLY_FOR = {  # modules of the core that nothing else needs
     "sync": (
-        "link", "session", "sender", "receiver", "outlet", "schedule", "credit", "plan", "downlink", "feed", "log_feed", "recut", "gate",
+        "link", "session", "sender", "receiver", "outlet", "schedule", "credit", "downlink", "feed", "log_feed", "recut", "gate",
         "sync_windows", "pacing",
     ),
     "mqtt": ("mqtt*",),
     "serial": ("serial_*",),
-    "keyed": (
-        "tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "keyed_feed", "digest", "reconcile", "difference",
-    ),
+    "control": ("control_wire", "operator_limits", "plan"),
+    "keyed": ("tables", "keyed", "table", "conflict", "conflict_log", "carry_over", "merge", "explain"),
 }  # fmt: skip
 SHELL_ONLY_FOR = {
     "sync": ("answers",),
-    "mqtt": ("link", "secure"),
+    "mqtt": ("link", "secure", "tcp"),
     "serial": ("serial_*",),
     "keyed": ("merges",),
-    "control": ("control*",),
+    "control": ("control*", "door", "limits_file"),
     "flash": ("flash_*",),
     "board": ("boot", "board_*", "safe_mode"),
     "wifi": ("wifi", "time_server"),
 }
+SHELL_NOT_WITH = {"board": ("__main__", "sources")}  # what needs an operating system
 
 
 def _fits(name, patterns):
@@ -51,7 +51,9 @@ def _left_out(table):
     return [pattern for feature in table if not getattr(options, feature) for pattern in table[feature]]
 
 
+_NO_SYSTEM = [pattern for feature in SHELL_NOT_WITH if getattr(options, feature) for pattern in SHELL_NOT_WITH[feature]]
+
 package("streamline_core", files=_chosen(CORE, NEVER + tuple(_left_out(ONLY_FOR))), base_path="../shared", opt=2)
-package("streamline_board", files=_chosen(SHELL, _left_out(SHELL_ONLY_FOR)), base_path=".", opt=2)
+package("streamline_board", files=_chosen(SHELL, _left_out(SHELL_ONLY_FOR) + _NO_SYSTEM), base_path=".", opt=2)
 if options.asyncio:
     include("$(MPY_DIR)/extmod/asyncio")

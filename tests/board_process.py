@@ -28,7 +28,9 @@ def module_path() -> str:
 
 
 class Board:
-    """One node's data and configuration, over any number of lives. `statuses`: what its last life has said."""
+    """One node's data and configuration, over any number of lives. `statuses`: what its last life has said. heap: of its interpreter."""
+
+    heap = HEAP
 
     def __init__(self, folder: Path, port: int, **more: Any) -> None:
         self.folder = folder
@@ -43,7 +45,7 @@ class Board:
     def command(self, *words: str) -> list[str]:
         program = mpy.find_micropython()
         assert program is not None
-        return [program, "-X", "heapsize=" + HEAP, "-m", "streamline_board", "--config", str(self.config), *words]
+        return [program, "-X", "heapsize=" + self.heap, "-m", "streamline_board", "--config", str(self.config), *words]
 
     def start(self, *words: str, stdin: Any = subprocess.PIPE) -> "subprocess.Popen[bytes]":
         output = self.log.open("wb")

@@ -24,6 +24,7 @@ import bench_limited
 import bench_limits
 import bench_micropython
 import bench_overhead
+import bench_wear
 import records as generator
 from bench_limits import Limit
 from bench_world import World, file_system
@@ -160,6 +161,16 @@ def overhead(bench: Bench) -> None:
         bench.results.append(Result("overhead", "stored beyond the value, " + way, found.stored_bytes, "bytes/record", note))
 
 
+def wear(bench: Bench) -> None:
+    """A day, or with --quick a tenth of one, scaled up."""
+    found = bench_wear.measure(bench.world.folder, bench.divide)
+    add, day = bench.results.append, "a day of one commit a second on 1 MB"
+    note = "%s; logs: %.1f on average" % (day, found.log_mean)
+    add(Result("wear", "erases of a log's worst block", found.log_worst, "a day", note, bench_wear.TARGET, True))
+    note = "%s; littlefs of %d blocks, %s saves" % (day, bench_wear.FILES_BLOCKS, _thousands(found.saves))
+    add(Result("wear", "erases of the files' worst block", found.files_worst, "a day", note, bench_wear.TARGET, True))
+
+
 def limited(bench: Bench) -> None:
     add, world, mb = bench.results.append, bench.world, bench_limited.MB
     bench.bridge()
@@ -193,6 +204,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "memory": memory,
     "keyed": keyed,
     "overhead": overhead,
+    "wear": wear,
     "limited": limited,
 }
 

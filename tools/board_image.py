@@ -7,12 +7,15 @@ Usage: python tools/board_image.py BOARD [--arch ARCH] [--features edge-lite,edg
 """
 
 import argparse
+import fcntl
 import json
 import os
 import platform
 import shlex
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,32 +81,41 @@ def left_out(features: str) -> list[str]:
     return [option for name, option in FEATURES.items() if option and name not in chosen]
 
 
-def manifest(board: dict[str, Any], without: list[str], folder: Path) -> Path:
-    """The board's manifest, or one in `folder` that includes it without some features."""
+def manifest(board: dict[str, Any], without: list[str], folder: Path, also: Path | None = None) -> Path:
+    """The board's manifest, or one in `folder` that includes it without some features, and with what the manifest `also` freezes."""
     own = BOARDS / board["name"] / "manifest.py"
-    if not without:
+    if not without and also is None:
         return own
     folder.mkdir(parents=True, exist_ok=True)
-    text = "include(%r, %s)\n" % (str(own), ", ".join(["%s=False" % option for option in without]))
+    text = "include(%s)\n" % ", ".join([repr(str(own)), *["%s=False" % option for option in without]])
+    if also is not None:
+        text += "include(%r)\n" % str(also)
     (folder / "manifest.py").write_text(text)
     return folder / "manifest.py"
 
 
-def build_unix(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
-    """A static program for Linux."""
+def forget_frozen(folder: Path) -> None:
+    """The build sees what was added to a manifest, and not what was taken out."""
+    (folder / "frozen_content.c").unlink(missing_ok=True)
+    shutil.rmtree(folder / "frozen_mpy", ignore_errors=True)
+
+
+def build_unix(board: dict[str, Any], arch: str | None, without: list[str], also: Path | None = None) -> Image:
+    """A static program for Linux. also: a manifest of more to freeze in; the image lies beside the plain one then, under its name."""
     arch = architecture(board, arch)
     settings = board["image"]["architectures"][arch]
     cross, packages = settings.get("cross", ""), settings["packages"]
     toolchain.need(cross + "gcc", *packages)
     sources = toolchain.micropython()
     compiler = toolchain.mpy_cross(sources)
-    folder = OUT / "-".join([board["name"], arch, *["no_" + option for option in without]])
+    folder = OUT / "-".join([board["name"], arch, *["no_" + option for option in without], *([also.stem] if also else [])])
     words = [
         "VARIANT_DIR=%s" % (BOARDS / board["name"]), "BUILD=%s" % folder, "CROSS_COMPILE=" + cross, "ARCH_CFLAGS=" + settings["cflags"],
-        "FROZEN_MANIFEST=%s" % manifest(board, without, folder), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
+        "FROZEN_MANIFEST=%s" % manifest(board, without, folder, also), "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=",
     ]  # fmt: skip
     if "sync" in without:
         words.append("MICROPY_PY_SSL=0")  # nothing would use it
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "unix", OUT / (folder.name + ".log"), *words)
     program = folder / board["image"]["program"]
     return Image(program, program.with_name(program.name + ".map"), folder / "frozen_mpy")
@@ -121,6 +133,7 @@ def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit
         "MICROPY_HEAP_SIZE=%d" % board["heap_bytes"], "FROZEN_MANIFEST=%s" % (unit_tests or manifest(board, without, folder)),
         "MICROPY_MPYCROSS=%s" % compiler, "MICROPY_MPYCROSS_DEPENDENCY=", *(["BOARD_UNIT_TESTS=1"] if unit_tests else []),
     ]  # fmt: skip
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "qemu", OUT / (folder.name + ".log"), *words)
     # What a flash would hold: without the names and the debugging information of the file that was linked.
     command = ["arm-none-eabi-objcopy", "-O", "binary", str(folder / "firmware.elf"), str(folder / image["program"])]
@@ -141,6 +154,7 @@ def build_rp2(board: dict[str, Any], arch: str | None, without: list[str]) -> Im
     folder = OUT / "-".join([board["name"], *["no_" + option for option in without]])
     # In the environment: on the command line it would replace what the port's Makefile adds to it.
     environment = {"MICROPY_MPYCROSS": str(compiler), "CMAKE_ARGS": "-DPICO_NO_PICOTOOL=1"}
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "rp2", OUT / (folder.name + ".log"), *_board_words(board, without, folder), environment=environment)
     # Written here: the SDK's own tool for it would have to be fetched and built.
     program: Path = folder / image["program"]
@@ -159,6 +173,7 @@ def build_esp32(board: dict[str, Any], arch: str | None, without: list[str]) -> 
         raise Missing('%s. Then: make -C "$MICROPYTHON_DIR"/ports/esp32 %s' % (error, shlex.join(words))) from None
     compiler = toolchain.mpy_cross(sources)
     log = OUT / (folder.name + ".log")
+    forget_frozen(folder)
     toolchain.make(sources / "ports" / "esp32", log, *words, environment={"MICROPY_MPYCROSS": str(compiler)})
     return Image(folder / board["image"]["program"], folder / "micropython.map", folder / "frozen_mpy")
 
@@ -182,7 +197,17 @@ PORTS: dict[str, Callable[[dict[str, Any], str | None, list[str]], Image]] = {
 def build(name: str, arch: str | None = None, features: str = ",".join(FEATURES)) -> Image:
     """The image of a board. Raises BadCall, toolchain.Missing, RuntimeError where the build fails or goes beyond its budget."""
     board = load_board(name)
-    return PORTS[board["image"]["port"]](board, arch, left_out(features))
+    with alone():
+        return PORTS[board["image"]["port"]](board, arch, left_out(features))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One build at a time: two in one folder, and in the sources' own, would spoil each other."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    with (OUT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main() -> int:

@@ -21,12 +21,17 @@ ERASED = b"\xff"
 class Emulator:
     """board: its board.json; image: the file to run; folder: where its flash lies. It is off until `start`.
 
-    line_port: of the second UART, where a gateway's `serial:` link connects (socket://127.0.0.1:PORT); console_port: of the first.
+    line_port: of the second UART, where a gateway's `serial:` link connects (socket://127.0.0.1:PORT); line_to: in its place, a port that
+    the emulator connects to. console_port: of the first UART.
     """
 
-    def __init__(self, board: dict[str, Any], image: Path, folder: Path, line_port: int | None = None) -> None:
+    def __init__(
+        self, board: dict[str, Any], image: Path, folder: Path, line_port: int | None = None, line_to: int | None = None
+    ) -> None:
         self.flash = folder / "flash.bin"
         self.line_port = line_port or free_port()
+        self._line = "server=on,wait=off" if line_to is None else "reconnect=1"
+        self._line_at = line_to or self.line_port
         self.console_port = free_port()
         self._qmp_port = free_port()
         self._machine = board["emulator"]["machine"]
@@ -43,9 +48,9 @@ class Emulator:
         return shlex.split(
             "qemu-system-arm -nographic -monitor none -semihosting -machine %s,memory-backend=flash"
             " -object memory-backend-file,id=flash,size=%d,share=on,mem-path=%s"
-            " -serial %s -serial tcp:127.0.0.1:%d,server=on,wait=off,nodelay=on -qmp tcp:127.0.0.1:%d,server=on,wait=off -kernel %s"
+            " -serial %s -serial tcp:127.0.0.1:%d,%s,nodelay=on -qmp tcp:127.0.0.1:%d,server=on,wait=off -kernel %s"
             % (
-                self._machine, self._flash_bytes, shlex.quote(str(self.flash)), console, self.line_port, self._qmp_port,
+                self._machine, self._flash_bytes, shlex.quote(str(self.flash)), console, self._line_at, self._line, self._qmp_port,
                 shlex.quote(str(self._image)),
             )
         )  # fmt: skip

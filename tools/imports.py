@@ -40,7 +40,7 @@ AREAS = (
     Area(COMMON, {CORE}),
     Area(EDGE, {CORE, COMMON}),
     Area(CLOUD, {CORE, COMMON}),
-    Area("tools", {CORE, COMMON, EDGE, CLOUD}),
+    Area("tools", {CORE, COMMON, EDGE, CLOUD, "firmware"}),
     Area("tests", {CORE, COMMON, EDGE, CLOUD, "firmware", "tools"}),
 )
 

@@ -8,6 +8,7 @@ Usage: python tools/pico_emulator.py IMAGE FLASH LINE_PORT CONSOLE_PORT CONSOLE_
 """
 
 import asyncio
+import random
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ PACE_NANOS = 1_000_000  # how often the time in there is compared with ours, and
 LINE_BYTES = 12  # in one PACE_NANOS, as at 115200 baud
 LINE_BUFFER_BYTES = 65536
 LISTENING = b"listening\n"
+ROSC, ROSC_RANDOM_BIT = 0x40060000, 0x1C
 
 
 class PicoEmulator:
@@ -154,6 +156,17 @@ def _repair(flash: Any) -> None:
     ssi.RPSSI._apply_command = apply_command
 
 
+def _oscillator(mcu: Any) -> Any:
+    """The ring oscillator, whose random bit the interpreter draws its random numbers from."""
+    from rp2040py.peripherals.peripheral import UnimplementedPeripheral
+
+    class Oscillator(UnimplementedPeripheral):  # type: ignore[misc]
+        def read_uint32(self, offset: int) -> int:
+            return random.getrandbits(1) if offset == ROSC_RANDOM_BIT else int(super().read_uint32(offset))
+
+    return Oscillator(mcu, "ROSC_BASE")
+
+
 class _Machine:
     """The board while it is on."""
 
@@ -166,6 +179,7 @@ class _Machine:
         self._sof = INTR_DEV_SOF
         self._device = BaseDevice(board=BoardSpec(image=image))
         mcu = self._device.mcu
+        mcu.peripherals[ROSC >> 12] = _oscillator(mcu)
         loaded = bytes(mcu.flash[:FLASH_BYTES])
         written = max(i for i in range(0, FLASH_BYTES, 4096) if loaded[i : i + 4096] != ERASED * 4096) + 4096
         flash.seek(written)

@@ -26,7 +26,8 @@ class BoardAnswers:
         self._node = node
         self._link = link
         self._give_back = give_back
-        self._answers = Answers(node, {"status": lambda: status(node, link)}, max(PIECE_BYTES_MIN, config.frame_bytes_max), link.seen)
+        own = getattr(node, "own_answers", None) or {"status": lambda: status(node, link)}
+        self._answers = Answers(node, own, max(PIECE_BYTES_MIN, config.frame_bytes_max), link.seen)
         self._until_ms = 0
         self.receive = self._answers.receive
 

@@ -7,6 +7,7 @@ it) is given one. Must not know: any board, what is in the files.
 import vfs
 
 CHECK_BYTES = 512
+PAGE_BYTES = 256  # an RP2040 programs nothing but whole pages; where less is possible, this is too
 
 log = None  # the block device of the logs
 fault = None  # why there is no file system, or None
@@ -17,15 +18,15 @@ def boot(files, log_flash):
     global log, fault
     log = log_flash
     try:
-        vfs.mount(vfs.VfsLfs2(files), "/")
+        vfs.mount(vfs.VfsLfs2(files, progsize=PAGE_BYTES), "/")
     except OSError as error:
         if not _blank(files):
             fault = "the file system does not mount (%s); nothing was changed on it" % error
             print("streamline: " + fault)
             return
         print("streamline: the flash is new: making a file system")
-        vfs.VfsLfs2.mkfs(files)
-        vfs.mount(vfs.VfsLfs2(files), "/")
+        vfs.VfsLfs2.mkfs(files, progsize=PAGE_BYTES)
+        vfs.mount(vfs.VfsLfs2(files, progsize=PAGE_BYTES), "/")
 
 
 def _blank(device):

@@ -25,7 +25,10 @@ Without --lines it streams what it reads from /proc into those of the topics `lo
 BOARD_DEFAULTS = {"frame_bytes_max": 4096}
 BOARD_RESOURCE_DEFAULTS = {"max_storage": 16777216}
 BOARD_SEGMENTS_MAX = 256  # of what is stored: a node remembers where each begins
-BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
+BOARD_LOG_DEFAULTS = {
+    "segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8,
+    "cursor_interval_ms": 600000,  # small files wear a flash the most
+}  # fmt: skip
 
 
 def _shrink(given):

@@ -1,147 +1,139 @@
-"""A board's control socket: who comes, and who is served.
+"""A board's control socket while somebody asks: who comes, and who is served.
 
-Rule: nothing in it waits. What serves is loaded when somebody comes and there is memory for it, and given back when nobody asks any more:
-sync needs the heap more. Who is one too many is told so. Must not know: what can be asked.
+Rule: nothing in it waits. What an answer needs is loaded when it is asked for, and given back when nobody asks any more, and so is this
+module: sync needs the heap more. Who is one too many is told so. Must not know: what can be asked.
 """
 
-import gc
+import sys
 
+LENT = [  # what serving loads, where nothing else has: it is given back
+    name
+    for name in (
+        "streamline_board.configuration", "streamline_board.control_keyed", "streamline_board.control_limits",
+        "streamline_board.control_ops", "streamline_board.control_records", "streamline_board.control_waits",
+        "streamline_board.limits_file", "streamline_board.status", "streamline_core.answer", "streamline_core.compaction",
+        "streamline_core.config_check", "streamline_core.config_tables", "streamline_core.config_values", "streamline_core.consumer",
+        "streamline_core.control_records", "streamline_core.explain", "streamline_core.health", "streamline_core.log_reader",
+        "streamline_core.operator_limits",
+        "streamline_core.plan", "streamline_core.record", "streamline_core.resources", "streamline_core.sync_queue",
+    )
+    if name not in sys.modules
+]  # fmt: skip
+SERVES = ("streamline_board.control_connection", "streamline_board.control_request", "streamline_core.control_wire", __name__)
+
+from .control_connection import Connection
+from .control_request import Bodies
+from .door import is_low
 from .main import let_go
 
 CONNECTIONS_MAX = 8
 GREETED_PER_TURN = 4
-FREE_BYTES = 24576  # of the heap; with less, nobody is served
+BODY_BYTES = 8192  # of one request, where a batch is not larger
 STAYS_MS = 3000  # after the last question: who asks often asks again
-STALLED_MS = 10000  # who has not read his answer for so long makes room for another
-_SERVES = "streamline_board.control_connection"
+STALLED_MS = 5000  # who has not read his answer for so long makes room for another
 _POLLIN = 1
 
 
 class Control:
-    """listener: what `control_socket.listen` gave; link: a BoardLink or None; poll: of the loop, which calls `note` with what it says and
-    `turn` afterwards; configured: limits of the configuration where an operator has set others, else None."""
+    """door: whose. configured, link, node: the door's. bodies: how much of requests there is. asked_ms: when the last question came, while
+    what it needed is here."""
 
-    def __init__(self, listener, config, node, link, poll, configured):
-        self.config = config
-        self.node = node
-        self.link = link
-        self.configured = configured
+    def __init__(self, door):
+        self.door = door
+        self.node = door.node
+        self.link = door.link
+        self.bodies = Bodies(max(BODY_BYTES, door.node.config.log.batch_bytes))
         self.connections = []
-        self.bodies = None  # of requests that are being read or served
-        self.asked_ms = None  # when the last question came, while what it needed is here
-        self.seen = None  # what the last look at its health has to know the next time, where there is no link to keep it
-        self._listener = listener
-        self._poll = poll
-        self._knocking = False
-        self._served = None  # the module that serves, while it is loaded
-        poll.register(listener, _POLLIN)
+        self.asked_ms = None
 
     def note(self, source, events):
-        """What poll said of a socket, which may be somebody else's."""
-        if source is self._listener:
-            self._knocking = True
-            return
         for connection in self.connections:
             if connection.socket is source:
                 connection.events |= events
                 return
 
     def turn(self, now_ms):
-        """Whatever can be done without waiting. Returns when to come again (monotonic ms), -1 for when poll says so."""
-        if self._knocking:
+        """As Door.turn."""
+        if self.door.knocking:
             self._greet(now_ms)
-        if self._served is None:
-            return -1
         due_ms = -1
         for connection in self.connections[:]:
             at_ms = connection.turn(now_ms)
             if connection.gone:
                 self._drop(connection)
             elif connection.wanted != connection.polled:
-                self._poll.modify(connection.socket, connection.wanted)
+                self.door.poll.modify(connection.socket, connection.wanted)
                 connection.polled = connection.wanted
             if at_ms >= 0 and (due_ms < 0 or at_ms < due_ms):
                 due_ms = at_ms
         if self.asked_ms is not None and not any([connection.busy for connection in self.connections]):
             stays_ms = self.asked_ms + STAYS_MS
             if now_ms >= stays_ms:
-                self._give_back()
+                self.give_back()
             elif due_ms < 0 or stays_ms < due_ms:
                 due_ms = stays_ms
+        elif not self.connections:
+            self.give_back()
         return due_ms
 
     def _greet(self, now_ms):
-        self._knocking = False
+        self.door.knocking = False
         for _ in range(GREETED_PER_TURN):
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = self.door.listener.accept()
             except OSError:
                 return
             sock.setblocking(False)
             why = self._refusal(now_ms)
-            if why is None:
-                self.asked_ms = now_ms
-                self.connections.append(self._served.Connection(self, sock, self.bodies, now_ms))
-                self._poll.register(sock, _POLLIN)
+            self.connections.append(Connection(self, sock, now_ms))
+            self.door.poll.register(sock, _POLLIN)
+            if why is not None:
+                self.connections[-1].refuse(why)
             else:
-                text = b'{"id": 0, "error": "%s", "kind": "full"}' % why.encode()
-                try:
-                    sock.write(bytes((0, 0, 0, len(text), 0, 0, 0, 0)) + text)
-                except OSError:
-                    pass  # gone already
-                sock.close()
+                self.asked_ms = now_ms
 
     def _refusal(self, now_ms):
-        """Why nobody more is served now, in at most 200 ASCII characters; None where somebody is."""
-        most, used = self.config.resources.max_connections, self.connected()
+        """Why nobody more is served now; None where somebody is."""
+        most, used = self.node.config.resources.max_connections, self.door.connected()
         if most is not None and used + 1 > most:
             return "resources.max_connections: %d of %d are used, and 1 more were wanted" % (used, most)
         if len(self.connections) >= CONNECTIONS_MAX:
-            stalled = [connection for connection in self.connections if now_ms - connection.moved_ms > STALLED_MS and connection.stalled]
-            if not stalled:
-                return "%d connections are open" % CONNECTIONS_MAX
-            self._drop(stalled[0])
-        if self._served is None:
-            gc.collect()
-            try:
-                if gc.mem_free() < FREE_BYTES:
-                    raise MemoryError
-                from . import control_connection
-
-                self._served = control_connection
-                self.bodies = control_connection.bodies(self.config)
-            except MemoryError:
-                let_go(_SERVES)
-                return "the node has no memory to answer now; ask again"
+            for connection in self.connections:
+                if connection.stalled and now_ms - connection.moved_ms > STALLED_MS:
+                    self._drop(connection)
+                    return None
+            return "%d connections are open" % CONNECTIONS_MAX
         return None
 
-    def connected(self):
-        """Of the control socket, and the way out."""
-        return len(self.connections) + (self.link is not None)
-
     def _drop(self, connection):
-        self._poll.unregister(connection.socket)
+        self.door.poll.unregister(connection.socket)
         connection.close()
         self.connections.remove(connection)
 
-    def _give_back(self):
+    def relieve(self):
+        """Memory is short: give back what no answer needs that has begun; if that is not enough, say so to whoever is here."""
+        self.give_back()
+        if self.connections and is_low():
+            for connection in self.connections[:]:
+                connection.give_up()
+                self._drop(connection)
+            self.give_back()
+
+    def give_back(self):
+        """Let go of what serving has loaded, and of all if nobody is here."""
         from streamline_core.answer import give_back
 
         give_back(self.node)
-        for name in self._served.LENT:
+        for name in LENT:
             let_go(name)
         self.asked_ms = None
         if not self.connections:
-            self._served = None
-            let_go(_SERVES)
+            self.door.control = None
+            for name in SERVES:
+                let_go(name)
 
     def close(self, now_ms):
-        """The node has closed: who waits for what is durable is answered, as far as the sockets take it."""
+        """As Door.close."""
         self.turn(now_ms)
         for connection in self.connections[:]:
             self._drop(connection)
-        self._poll.unregister(self._listener)
-        self._listener.close()
-        from .control_socket import remove
-
-        remove(self.config.data_dir)

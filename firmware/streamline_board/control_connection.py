@@ -4,32 +4,17 @@ Rule: nothing is read before what came first is served, and nothing more is said
 and who does not read his answers waits alone. A broken message ends its connection and nothing else. Must not know: what operations do.
 """
 
-import sys
-
-LENT = [  # what serving loads, where nothing else has: it is given back
-    name
-    for name in (
-        "streamline_board.control_keyed", "streamline_board.control_limits", "streamline_board.control_ops",
-        "streamline_board.control_records", "streamline_board.control_waits", "streamline_board.limits_file", "streamline_board.status",
-        "streamline_board.configuration", "streamline_core.answer", "streamline_core.compaction", "streamline_core.config_check",
-        "streamline_core.config_tables", "streamline_core.config_values", "streamline_core.consumer", "streamline_core.explain",
-        "streamline_core.health", "streamline_core.log_reader", "streamline_core.operator_limits", "streamline_core.plan",
-        "streamline_core.record", "streamline_core.resources", "streamline_core.sync_queue",
-    )
-    if name not in sys.modules
-]  # fmt: skip
-
 import errno
 import struct
 
 from streamline_core.control_wire import kind_of
 from streamline_core.errors import ProtocolError, UsageError
 
-from .control_request import Bodies, RequestReader
+from .control_request import RequestReader
+from .door import REFUSAL
 
-BODY_BYTES = 8192  # of one request, where a batch is not larger
 WAITS_MAX = 16  # produce requests that wait for the disk or the cloud
-PIECES_PER_TURN = 4
+PIECES_PER_TURN = 2
 ROOM_MS = 20  # until it is looked again whether there is room
 CHUNK_BYTES = 512
 DEPTH = 3  # rows of an answer are written one by one
@@ -37,16 +22,11 @@ POLLIN, POLLOUT, ENDED = 1, 4, 8 | 16
 _OVER = (None,)
 
 
-def bodies(config):
-    """How much of requests there may be, of all connections of a node."""
-    return Bodies(max(BODY_BYTES, config.log.batch_bytes))
-
-
 class Connection:
-    """control: whose; sock: accepted, does not block; bodies: of all connections. gone: it is to be closed. wanted, polled: what poll is to
+    """control: whose; sock: accepted, does not block. gone: it is to be closed. wanted, polled: what poll is to
     look for, and what it does."""
 
-    def __init__(self, control, sock, bodies, now_ms):
+    def __init__(self, control, sock, now_ms):
         self.control = control
         self.node = control.node
         self.socket = sock
@@ -55,13 +35,14 @@ class Connection:
         self.gone = False
         self.moved_ms = now_ms  # when something was last written
         self.refused = set()  # producers of which nothing more is taken
-        self._reader = RequestReader(sock, bodies)
+        self._reader = RequestReader(sock, control.bodies)
         self._waits = []
         self._stream = None  # (id, what gives pieces beside other requests)
         self._stream_over = None
         self._work = None  # (id, what gives the answers of the request that is being served)
         self._ending = False
         self._parts = None  # of the message that is being written
+        self._cut = False  # whether a part of it is
         self._rest = b""
 
     @property
@@ -80,8 +61,11 @@ class Connection:
             self._reader.ready = True
         try:
             more = self._turn(now_ms)
-        except (OSError, MemoryError):  # nothing is owed to who went away; and there may be no memory to say that there is none
+        except OSError:  # nothing is owed to who went away
             self.gone = True
+            return -1
+        except MemoryError:
+            self.give_up()
             return -1
         ended, self.events = self.events & ENDED, 0
         if self.stalled:
@@ -116,6 +100,20 @@ class Connection:
             if pieces == PIECES_PER_TURN:
                 return True
         return False
+
+    def refuse(self, why):
+        """Say why it is not served, and close it."""
+        self._say(0, {"error": why, "kind": "full"})
+        self._ending = True
+
+    def give_up(self):
+        """There is no memory to go on with it: say so, where that does not fall into the middle of an answer."""
+        self.gone = True
+        if not self._cut:
+            try:
+                self.socket.write(REFUSAL)
+            except OSError:
+                pass
 
     def close(self):
         self._reader.release()
@@ -231,12 +229,14 @@ class Connection:
             said["ok"] = True
         said["id"] = id
         self._parts = _message(said, body)
+        self._cut = False
 
     def _write(self, now_ms):
         """Write what was said, as far as the other side takes it. Returns whether that is all. Raises OSError."""
         while True:
             while not self._rest:
                 if self._parts is None:
+                    self._cut = False
                     return True
                 for part in self._parts:
                     self._rest = memoryview(part)
@@ -252,6 +252,7 @@ class Connection:
             if not n:
                 return False
             self.moved_ms = now_ms
+            self._cut = True
             self._rest = self._rest[n:]
 
 

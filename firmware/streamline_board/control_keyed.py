@@ -5,7 +5,8 @@ Rule: keys and values travel in the body, whatever bytes they are; what may be m
 
 import ujson
 
-from streamline_core.control_wire import number, split, text
+from streamline_core.control_records import split
+from streamline_core.control_wire import number, text
 
 from .control_records import write
 
@@ -27,13 +28,13 @@ def set_(connection, header, body):
     node, topic, size = connection.node, text(header, "topic"), number(header, "key_size")
     value, key = split(body, [max(0, len(body) - size), size])
     node.tables.partition(topic, key)  # a topic without keys would take it as one record more
-    return write(connection, header, lambda: node.produce(topic, value, key))
+    return write(connection, header, node.produce, topic, value, key)
 
 
 def delete(connection, header, key):
     """Answered when it is durable."""
     topic, key = text(header, "topic"), bytes(key)
-    return write(connection, header, lambda: connection.node.delete(topic, key))
+    return write(connection, header, connection.node.delete, topic, key)
 
 
 def keys(connection, header, prefix):

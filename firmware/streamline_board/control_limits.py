@@ -12,11 +12,10 @@ from . import limits_file
 
 
 def resources(connection, header, body):
-    control = connection.control
     manager = connection.node.resources
-    manager.elsewhere = control.connected
+    manager.elsewhere = connection.control.door.connected
     said = manager.status()
-    said["set"] = sorted(limits_file.read(control.config.data_dir))
+    said["set"] = sorted(limits_file.read(connection.node.config.data_dir))
     return {"resources": said}
 
 
@@ -24,17 +23,17 @@ def limit(connection, header, body):
     """Set those of KINDS that the header has, and `policy`; `reset`: the others are the configuration's again."""
     from streamline_core.operator_limits import change, limits_of
 
-    control, folder = connection.control, connection.control.config.data_dir
+    door, folder = connection.control.door, connection.node.config.data_dir
     limits = {kind: number(header, kind) for kind in KINDS if header.get(kind) is not None}
     policy = header.get("policy")
     if policy is not None and not isinstance(policy, str):
         raise UsageError("policy: text is wanted, not %r" % (policy,))
-    limits_file.check(control.config, limits)
-    if control.configured is None:
-        control.configured = limits_of(control.config)
+    limits_file.check(connection.node.config, limits)
+    if door.configured is None:
+        door.configured = limits_of(connection.node.config)
     kept = limits_file.read(folder)
     change(
-        connection.node, control.configured, kept, lambda wanted: limits_file.write(folder, wanted),
+        connection.node, door.configured, kept, lambda wanted: limits_file.write(folder, wanted),
         limits, policy, header.get("reset") is True,
     )  # fmt: skip
     return resources(connection, header, body)

@@ -39,7 +39,7 @@ def _status(control):
 def _said(control, op):
     node = control.node
     if op == "health":
-        keeper = control.link or control
+        keeper = control.link or control.door
         report, keeper.seen = health(node, _status(control), keeper.seen)
         return report
     return said(node, op, {"status": lambda: _status(control)})

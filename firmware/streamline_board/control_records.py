@@ -4,7 +4,8 @@ Rule: a producer's records are taken without holes: after one request of a produ
 read is a piece at a time, however many records a batch has. Must not know: sockets.
 """
 
-from streamline_core.control_wire import ack_of, number, records_of, repeats_of, row_of, text
+from streamline_core.control_records import ack_of, records_of, repeats_of, row_of
+from streamline_core.control_wire import number, text
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, UsageError
 
 from .control_ops import RECORDS_AT_ONCE
@@ -38,10 +39,11 @@ def _produce(connection, header, body, whose):
         while at < len(values):
             try:
                 if keys is None:
-                    log, first, end = node.produce_many(topic, values[at : at + size], partition, producer, sequence + at)
+                    log, first, end = _handed(node, node.produce_many, topic, values[at : at + size], partition, producer, sequence + at)
                     at += min(size, len(values) - at)
                 else:
-                    log, first = node.produce(topic, values[at], keys[at], None, None, producer, sequence + at, partition)
+                    one = values[at], keys[at], None, None, producer, sequence + at, partition
+                    log, first = _handed(node, node.produce, topic, *one)
                     end = first + 1
                     at += 1
             except QueueFull as full:
@@ -61,6 +63,18 @@ def _produce(connection, header, body, whose):
     except Exception:
         if whose[0]:
             connection.refused.add(whose)
+        raise
+
+
+def _handed(node, hand_over, topic, *what):
+    """What hand_over gives. Without memory it may stop half-way: then the log is opened anew, from what is on the disk. Raises MemoryError,
+    and as `node.produce`."""
+    try:
+        return hand_over(topic, *what)
+    except MemoryError as error:
+        for log in node.logs():
+            if log.stream.topic == topic and not log.sealed:
+                log.failure = error
         raise
 
 
@@ -86,12 +100,12 @@ def _waits(node, full, give_up_ms):
     return _buffered(node) > 0
 
 
-def write(connection, header, hand_over):
-    """Records of a keyed topic: hand_over gives (log, offset). Answered when they are durable."""
+def write(connection, header, hand_over, topic, *what):
+    """A version of a key: hand_over gives (log, offset). Answered when they are durable."""
     give_up_ms = connection.node.clock.monotonic_ms() + MEMORY_MS_MAX
     while True:
         try:
-            log, offset = hand_over()
+            log, offset = _handed(connection.node, hand_over, topic, *what)
             break
         except QueueFull as full:
             if not _waits(connection.node, full, give_up_ms):

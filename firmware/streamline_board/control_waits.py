@@ -7,7 +7,7 @@ from streamline_core.errors import StorageFull, StreamlineError
 
 
 class Wait:
-    """id: of the request; rows: [log, first offset, next offset] of what it stored; ack: one of control_wire.ACKS; said: what its answer
+    """id: of the request; rows: [log, first offset, next offset] of what it stored; ack: one of control_records.ACKS; said: what its answer
     says beside the offset; whose: who is refused from then on if it fails, or None."""
 
     def __init__(self, id, rows, ack, said, whose=None):

@@ -3,7 +3,6 @@
 Rule: nothing in it waits for a network; between two turns it sleeps in one poll. Must not know: sockets, files.
 """
 
-import gc
 import os
 import select
 import sys
@@ -15,6 +14,7 @@ from streamline_core.codec import device_codecs
 from streamline_core.errors import QueueFull, StorageFull
 from streamline_core.node import Node
 
+from . import heap
 from .main import let_go
 from .ports import BoardClock, BoardEntropy, BoardMeter
 from .storage import FileStorage
@@ -53,10 +53,20 @@ def _limits(config):
             let_go(name)
 
 
-class Loop:
-    """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None."""
+def link_class(config):
+    """What carries the node's frames. A board pays for the link it has, and for no other."""
+    if config.cloud_endpoint.startswith("serial"):
+        from .serial_link import SerialLink as Link
+    else:
+        from .link import BoardLink as Link
+    return Link
 
-    def __init__(self, config, source=None, lines=None, status=False):
+
+class Loop:
+    """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None; storage:
+    in place of files in the data directory; network: a class of what has to be joined before a link can work, or None."""
+
+    def __init__(self, config, source=None, lines=None, status=False, storage=None, network=None):
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
         self.meter = BoardMeter()
@@ -65,13 +75,11 @@ class Loop:
             from .merges import load_merges  # where no topic merges, no board pays for it
 
             merges = load_merges(config)
-        self.storage = FileStorage(config.data_dir)
+        self.storage = storage or FileStorage(config.data_dir)
         configured = _limits(config)
         self.node = Node(config, self.clock, self.storage, self.entropy, device_codecs(), merges, self.meter)
         self.node.open()
         self.refused = 0
-        self.heap_peak_bytes = 0  # garbage included
-        self.heap_live_bytes = 0  # the most that was in use after a collection
         self._poll = select.poll()
         self._source = source
         self._lines = lines
@@ -86,28 +94,26 @@ class Loop:
         self._input = sys.stdin.buffer
         if lines is not None or status:
             self._poll.register(sys.stdin, 1)
+        self._network = network(self.clock, self.entropy) if network is not None else None
         self._link = None
         if config.cloud_endpoint is not None:
-            # A board pays for the link it has, and for no other.
-            if config.cloud_endpoint.startswith("serial"):
-                from .serial_link import SerialLink as Link
-            else:
-                from .link import BoardLink as Link
-            self._link = Link(config, self.node, self.clock, self.entropy, self._poll)
-        self._control = self._door(configured)
+            self._link = link_class(config)(config, self.node, self.clock, self.entropy, self._poll)
+        self._door = self._make_door(configured)
 
-    def _door(self, configured):
+    def _make_door(self, configured):
         """What answers on this machine; None where there is no such thing."""
-        from .control_socket import listen
-
-        control, listener = None, listen(self.node.config.data_dir)
+        try:
+            from .control_socket import listen
+        except ImportError:
+            return None  # not in this image
+        door, listener = None, listen(self.node.config.data_dir)
         if listener is not None:
-            from .control import Control
+            from .door import Door
 
-            control = Control(listener, self.node.config, self.node, self._link, self._poll, configured)
+            door = Door(listener, self.node, self._link, self._poll, configured)
         for name in ("streamline_board.control_socket", "streamline_core.control_wire"):
             let_go(name)
-        return control
+        return door
 
     def _tickets(self):
         for ticket, error in self.storage.completed():
@@ -130,21 +136,21 @@ class Loop:
             deadline_ms = node.tick()
             self._tickets()
         deadlines.append(deadline_ms)
+        if self._network is not None:
+            deadlines.append(self._network.turn(now_ms))
         if self._link is not None:
             self._link.turn()
             deadlines.append(self._link.deadline_ms())
             deadlines.append(node.tick())
-        if self._control is not None:
-            deadlines.append(self._control.turn(clock.monotonic_ms()))
-            if self._control.connections:
+        if self._door is not None:
+            deadlines.append(self._door.turn(clock.monotonic_ms()))
+            if self._door.control is not None:
                 deadlines.append(node.tick())
         if self.storage.waiting:
             deadlines.append(now_ms)
         self._turns += 1
         if self._turns % COLLECT_EVERY == 0:
-            self.heap_peak_bytes = max(self.heap_peak_bytes, gc.mem_alloc())
-            gc.collect()
-            self.heap_live_bytes = max(self.heap_live_bytes, gc.mem_alloc())
+            heap.collect()
         if self._status and now_ms >= self._status_at_ms:
             self._status_at_ms = now_ms + 1000
             self.report()
@@ -156,10 +162,7 @@ class Loop:
         """One line of JSON about everything."""
         status = self.node.status()
         status["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
-        status["heap_bytes"] = gc.mem_alloc()
-        status["heap_free_bytes"] = gc.mem_free()
-        status["heap_peak_bytes"] = self.heap_peak_bytes
-        status["heap_live_peak_bytes"] = self.heap_live_bytes
+        status.update(heap.figures())
         status["refused"] = self.refused
         if self._link is not None:
             status.update(self._link.counters())
@@ -187,8 +190,8 @@ class Loop:
         for row in self._poll.ipoll(wait_ms):
             if row[0] is sys.stdin:
                 ready = True
-            elif self._control is not None:
-                self._control.note(row[0], row[1])
+            elif self._door is not None:
+                self._door.note(row[0], row[1])
         return ready
 
     def _store(self, line):
@@ -201,9 +204,9 @@ class Loop:
                 self._tickets()
                 if self._link is not None:
                     self._link.turn()
-                if self._control is not None:
+                if self._door is not None:
                     self._input_ready()
-                    self._control.turn(self.clock.monotonic_ms())
+                    self._door.turn(self.clock.monotonic_ms())
                 time.sleep_ms(FULL_WAIT_MS)
 
     def run(self, until_drained=False):
@@ -230,8 +233,8 @@ class Loop:
             self._tickets()
             if self.node.idle:
                 break
-        if self._control is not None:
-            self._control.close(self.clock.monotonic_ms())
+        if self._door is not None:
+            self._door.close(self.clock.monotonic_ms())
         if self._link is not None:
             self._link.close()
         if self._status:

@@ -73,6 +73,10 @@ def main(arguments, program="streamline_board"):
         for line in str(error).split("\n"):
             print("%s: %s" % (program, line), file=sys.stderr)
         return 2
+    except MemoryError:
+        text = "%s: the heap is too small for %s; configure fewer topics or a smaller log.batch_bytes, or give it a larger heap"
+        print(text % (program, options["--config"]), file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 0  # nothing has begun
     loop.run(flags["--until-drained"])

@@ -8,13 +8,12 @@ import select
 from streamline_core.errors import UsageError
 from streamline_core.serial_packets import BAUD
 
-from .tcp import open_tcp
-
 LINE_SCHEMES = ("serial", "serial+tcp")
 BUFFER_BYTES = 1024  # of a UART, where it can be chosen: what comes while the board does something else
 WRITE_BYTES = 256  # a terminal that can be written takes so much without waiting, or nearly
 BAUDS = (300, 4000000)
 _POLLIN, _POLLOUT, _POLLHUP = 1, 4, 16
+_VTIME, _VMIN = 5, 6  # where Linux has them
 
 
 class Line:
@@ -43,6 +42,11 @@ class Line:
                 _refuse(url)
         if self.reopens:
             self.baud = 0
+            try:
+                from .tcp import open_tcp
+            except ImportError:
+                raise UsageError("cloud_endpoint %r: this image has no network; use serial://UART" % url)
+            self._open_tcp = open_tcp
             host, _, port = where.rstrip("/").rpartition(":")
             if not host or not port.isdigit():
                 _refuse(url)
@@ -53,7 +57,7 @@ class Line:
     def open(self):
         """The line as a stream: `readinto` gives None where nothing came, `write` may take less than all. Raises OSError, ValueError."""
         if self.reopens:
-            return open_tcp(self._address[0], self._address[1])
+            return self._open_tcp(self._address[0], self._address[1])
         if self.where.isdigit():
             return _uart(int(self.where), self.baud, self.buffer_bytes)
         return Terminal(self.where, self.baud)
@@ -91,6 +95,8 @@ class Terminal:
             termios.setraw(file.fileno())
             modes = termios.tcgetattr(file.fileno())
             modes[4] = modes[5] = speed
+            # A read returns what is there: MicroPython's `readinto` asks until its buffer is full, or nothing comes.
+            modes[6][_VTIME] = modes[6][_VMIN] = 0
             termios.tcsetattr(file.fileno(), termios.TCSANOW, modes)
         except OSError:
             file.close()

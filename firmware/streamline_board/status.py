@@ -3,10 +3,11 @@
 Rule: it is loaded when somebody asks. Must not know: who asks, and over what.
 """
 
-import gc
 import sys
 
 from streamline_core import VERSION
+
+from . import heap
 
 
 def status(node, link):
@@ -16,7 +17,7 @@ def status(node, link):
     said["data_dir"] = node.config.data_dir
     said["version"] = VERSION
     said["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
-    said["heap_bytes"], said["heap_free_bytes"] = gc.mem_alloc(), gc.mem_free()
+    said.update(heap.figures())
     failed = [(log.folder, log.failure) for log in node.every_log() if log.failure is not None]
     said["storage_failures"] = ["%s: %s" % row for row in failed]
     return said

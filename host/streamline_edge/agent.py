@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamline_core import VERSION
 from streamline_core.batch import HEADER_BYTES
-from streamline_core.control_wire import ACKS
+from streamline_core.control_records import ACKS
 from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.health import Health, limit_problems, waits
 from streamline_core.node import Node
@@ -357,15 +357,12 @@ class Agent(Readers, KeyedTopics, Limited):
         return found
 
     def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
-        """For the doors (control socket, ingest), which hand records to `node` themselves:
-
-        answered when they are on the disk.
-        """
+        """For the doors (control socket, ingest), which hand records to `node` themselves: answered when they are on the disk."""
         self.poke()
         return self._waiters.durable(stream, first, end)
 
     def reached(self, ack: str, stream: Any, first: int, end: int) -> asyncio.Future[int]:
-        """As `durable`, for any of `control_wire.ACKS`."""
+        """As `durable`, for any of `control_records.ACKS`."""
         if ack == "durable":
             return self.durable(stream, first, end)
         self.poke()

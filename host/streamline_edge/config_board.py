@@ -19,7 +19,10 @@ from .config_reading import Reading
 
 # As firmware/streamline_board/configuration.py has them.
 BOARD_DEFAULTS = {"frame_bytes_max": 4096}
-BOARD_LOG_DEFAULTS = {"segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8}
+BOARD_LOG_DEFAULTS = {
+    "segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8,
+    "cursor_interval_ms": 600000,  # small files wear a flash the most
+}  # fmt: skip
 BOARD_SEGMENTS_MAX = 256
 BOARD_SCHEMES = ("mqtt", "mqtts")
 # What a board has no use for, and why.

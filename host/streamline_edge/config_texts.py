@@ -57,6 +57,7 @@ KEYS = {
     "log.commit_interval_ms": "how long records gather before they are synced together",
     "log.buffer_bytes": "accepted and not yet durable, beyond which producers wait; none: 16 MB, or less where max_memory is small",
     "log.producers_max": "idempotent producers remembered per log",
+    "log.cursor_interval_ms": "how often it is noted what the cloud has, so that it may be given back first after a restart",
     "frame_bytes_max": "largest frame that this node sends or takes",
     "conflict_resolution": "the strategy of keyed topics that name none",
     "merge": "the merge module of topics with custom_merge that name none: python:FILE.py, python:MODULE or wasm:FILE",

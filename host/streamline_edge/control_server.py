@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamline_core.answer import topics
-from streamline_core.control_wire import ack_of, kind_of, records_of, repeats_of, row_of
+from streamline_core.control_records import ack_of, records_of, repeats_of, row_of
+from streamline_core.control_wire import kind_of
 from streamline_core.errors import ProtocolError, QueueFull, UsageError
 from streamline_core.resources import CONNECTIONS, FILES, MEMORY, LimitReached
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import ujson
 
+from streamline_core.control_records import split
 from streamline_core.control_wire import (
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,
@@ -20,7 +21,6 @@ from streamline_core.control_wire import (
     check_path,
     lengths,
     number,
-    split,
     text,
 )
 from streamline_core.errors import ProtocolError, UsageError

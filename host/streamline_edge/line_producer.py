@@ -64,7 +64,7 @@ def producer_id(name: str | None) -> int:
 
 class LineProducer:
     """connect: makes a connection, raises NoAgent. key: one for all lines; key_field: of each line's JSON object, which
-    gives its key. note: told in one line what goes on. ack: what a line waits for, one of `control_wire.ACKS`."""
+    gives its key. note: told in one line what goes on. ack: what a line waits for, one of `control_records.ACKS`."""
 
     def __init__(
         self,
@@ -284,9 +284,11 @@ class LineProducer:
                 self._bytes_max = min(BATCH_BYTES_MAX, int(takes.get("bytes", BATCH_BYTES_MAX)))
                 client.socket.settimeout(None)
                 return
-            except NoAgent as e:
-                if time.monotonic() > give_up:
+            except (NoAgent, AgentError) as e:
+                if time.monotonic() > give_up or (isinstance(e, AgentError) and e.kind not in _PASSING):
                     raise
+                if self._client is not None:
+                    self._client.close()
                 if wait_secs == RETRY_SECS[0]:
                     self._note(f"{e}; trying for {START_SECS_MAX:.0f} s")
                 time.sleep(wait_secs)

@@ -67,13 +67,15 @@ class ResourceLimits:
 
 class LogConfig:
     """batch_bytes: the largest that segments and frames can take, where not given. buffer_bytes: accepted but not yet
-    durable, beyond which producers wait. producers_max: idempotent producers remembered per log."""
+    durable, beyond which producers wait. producers_max: idempotent producers remembered per log. cursor_interval_ms: how often what the
+    cloud confirmed is noted."""
 
     segment_bytes: int
     batch_bytes: int
     commit_interval_ms: int
     buffer_bytes: int
     producers_max: int
+    cursor_interval_ms: int
 
 
 class TopicConfig:

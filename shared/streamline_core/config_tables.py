@@ -25,6 +25,7 @@ from .config_values import (
     read_url,
     read_windows,
 )
+from .log_limits import CURSOR_INTERVAL_MS
 from .log_state import PRODUCERS_SAVED_MAX
 from .topic import KINDS, PARTITIONS_MAX, STRATEGIES
 
@@ -78,6 +79,7 @@ TABLE = (
     ("log", "commit_interval_ms", read_ms, 5, (0, 60000)),
     ("log", "buffer_bytes", read_size, None, (1024, _GIB)),
     ("log", "producers_max", read_int, 64, (1, PRODUCERS_SAVED_MAX)),
+    ("log", "cursor_interval_ms", read_ms, CURSOR_INTERVAL_MS, (100, 86400000)),
     ("", "frame_bytes_max", read_size, 65536, (576, 65536)),
     ("", "conflict_resolution", read_choice, STRATEGIES[0], STRATEGIES),
     ("", "merge", read_text, None, None),

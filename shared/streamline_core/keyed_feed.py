@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .reconcile import Dot
     from .record import Record
 
-SAVE_INTERVAL_MS = 5000
 _VERSION = 1
 
 
@@ -40,7 +39,8 @@ class KeyedFeed(Feed):
         self.slots = Slots(storage, "%s-%d/feed" % (topic, number))
         self._loaded = self.slots.load()
         self._saved: "StreamState | None" = None
-        self._saved_ms = -SAVE_INTERVAL_MS
+        self._interval_ms = keyed.others.limits.cursor_interval_ms
+        self._saved_ms = -self._interval_ms
         self._parted = False
 
     @property
@@ -77,8 +77,8 @@ class KeyedFeed(Feed):
         state = self.receiver.applied if self.receiver is not None else None
         if state is None or state is self._saved:
             return -1
-        if now_ms - self._saved_ms < SAVE_INTERVAL_MS:
-            return self._saved_ms + SAVE_INTERVAL_MS
+        if now_ms - self._saved_ms < self._interval_ms:
+            return self._saved_ms + self._interval_ms
         self._saved, self._saved_ms = state, now_ms
         lineage = [entry for entry in state.lineage if entry[1] < state.next]
         self.slots.save(cbor.encode((_VERSION, state.next, lineage)))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SYNC_BYTES = 1 << 20  # as much unsynced data does not wait for the commit interval
 MOVE_ROOM_BYTES = 160  # that a version may grow by when a fork moves it, or when it is carried in another log
-STATE_INTERVAL_MS = 5000  # how often a moved cursor is saved: it only decides what may be evicted after a restart
+STATE_RETRY_MS = 5000  # a state that could not be saved
 
 
 class Log:
@@ -406,14 +406,14 @@ class Log:
             if now_ms >= self._commit_at_ms or self.buffered_bytes >= SYNC_BYTES:
                 self.commit()
                 self.used_ms = now_ms
-        if self.state.slots.stalled and now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
+        if self.state.slots.stalled and now_ms - self._state_saved_ms >= STATE_RETRY_MS:
             self._state_saved_ms = now_ms
             self.state.slots.retry()
         if self.cursor_due or self.state.acked != self._acked_saved:
-            if self.cursor_due or now_ms - self._state_saved_ms >= STATE_INTERVAL_MS:
+            if self.cursor_due or now_ms - self._state_saved_ms >= self.limits.cursor_interval_ms:
                 self.save_state(now_ms)
             elif self._commit_at_ms < 0 or self._mark.waiting:
-                return self._state_saved_ms + STATE_INTERVAL_MS
+                return self._state_saved_ms + self.limits.cursor_interval_ms
         return -1 if self._mark.waiting else self._commit_at_ms
 
     def save_state(self, now_ms: int) -> int:

@@ -82,7 +82,10 @@ class Node:
         self._slots_tried_ms = 0
         self._reopen_at_ms: "dict[str, int]" = {}
         log = config.log
-        self._limits = LogLimits(log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max)
+        self._limits = LogLimits(
+            log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max,
+            cursor_interval_ms=log.cursor_interval_ms,
+        )  # fmt: skip
         self.evictor = Evictor(self, self._limits.budget)
         self._topic_limits: "dict[str, LogLimits]" = {}
         self._resources: "ResourceManager | None" = None

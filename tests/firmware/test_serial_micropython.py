@@ -4,9 +4,12 @@ bridge and store, and between board and gateway a line that hurts bytes."""
 import asyncio
 import json
 import os
+import pty
 import subprocess
 import sys
+import threading
 import time
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -237,6 +240,58 @@ def test_who_may_not_be_carried_is_refused_in_one_line(make: Callable[..., World
     world.board.config.write_text(json.dumps(given))
     world.start_board()
     until(lambda: world.row()["state"] == "carrying" and world.row()["node"] == "other")
+
+
+def test_a_terminal_device_on_both_ends(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """Two pseudo-terminals, joined as by a cable: pyserial on one, MicroPython's termios on the other."""
+    ends = [pty.openpty(), pty.openpty()]
+    names = [os.ttyname(end[1]) for end in ends]
+    for _, terminal in ends:
+        tty.setraw(terminal)
+
+    def join(source: int, target: int) -> None:
+        while True:
+            try:
+                os.write(target, os.read(source, 4096))
+            except OSError:
+                return
+
+    for source, target in ((0, 1), (1, 0)):
+        threading.Thread(target=join, args=(ends[source][0], ends[target][0]), daemon=True).start()
+    gateway = AgentProcess(tmp_path, (GATEWAY % (mosquitto.port, 1, "")).replace("socket://127.0.0.1:1", names[0]))
+    (tmp_path / "board").mkdir()
+    board = Board(tmp_path / "board", 0, cloud_endpoint="serial://%s?baud=115200" % names[1])
+    bridge = serve(mosquitto.port, tmp_path / "cloud.db")
+    try:
+        gateway.start()
+        last = board.run("--lines", "logs", "--until-drained", lines=text(lines(2000)), timeout_s=60)
+        assert last["streams"][0]["delivered"] == 2000 and last["packets_refused"] == 0
+        assert stored(tmp_path / "cloud.db") == lines(2000)
+    finally:
+        bridge.kill()
+        bridge.wait()
+        gateway.kill()
+        for descriptor in (*ends[0], *ends[1]):
+            os.close(descriptor)
+
+
+def test_a_host_does_not_take_a_line_for_its_way_to_the_cloud(tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, "node_id: n1\ncloud_endpoint: serial://1\n")
+    with pytest.raises(AssertionError, match="only a board reaches the cloud over a serial line"):
+        agent.start()
+
+
+def test_a_device_that_is_absent_is_told_and_tried_again(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, (GATEWAY % (mosquitto.port, 1, "")).replace("socket://127.0.0.1:1", "/dev/no-such-line"))
+    agent.start()
+    try:
+        time.sleep(4)
+        shown = agent.cli("status").stdout.decode()
+        assert "/dev/no-such-line" in shown and "closed" in shown and "No such file or directory" in shown
+        assert agent.log.read_text().count("/dev/no-such-line: No such file") == 1  # however often it is tried
+        assert json.loads(agent.cli("status", "--json").stdout)["state"] in ("connecting", "hello")  # the agent itself is well
+    finally:
+        agent.kill()
 
 
 def test_what_is_wrong_with_a_line_is_named(make: Callable[..., World]) -> None:

@@ -53,7 +53,9 @@ def test_what_a_board_has_no_use_for_is_left_out_and_said(tmp_path: Path, capsys
             {"topic": "carts", "kind": "keyed", "direction": "bidirectional", "strategy": "custom_merge", "merge": "python:carts.py"},
         ],
         "frame_bytes_max": 4096,
-        "log": {"segment_bytes": 262144, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8},
+        "log": {
+            "segment_bytes": 262144, "commit_interval_ms": 50, "buffer_bytes": 1048576, "producers_max": 8, "cursor_interval_ms": 600000,
+        },
     }
     EdgeConfig.from_dict(given)
     notes = [line.removeprefix("streamline-cli: ") for line in err.splitlines()]
@@ -74,7 +76,9 @@ def test_what_is_set_is_kept_and_defaults_of_this_machine_are_not(tmp_path: Path
     export(tmp_path, "node_id: n\nlog: {producers_max: 3}\nframe_bytes_max: 8192\n", 0, "--out", str(tmp_path / "board.json"))
     assert json.loads((tmp_path / "board.json").read_text()) == {
         "node_id": "n",
-        "log": {"producers_max": 3, "segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576},
+        "log": {
+            "producers_max": 3, "segment_bytes": 65536, "commit_interval_ms": 50, "buffer_bytes": 1048576, "cursor_interval_ms": 600000,
+        },
         "frame_bytes_max": 8192,
         "sync": {"compression": "deflate"},
     }

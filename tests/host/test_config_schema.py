@@ -80,6 +80,7 @@ def test_the_examples_are_well(text: str) -> None:
 def test_unknown_keys_are_refused_everywhere() -> None:
     base = {"node_id": "n", "sync_topics": [{"topic": "t"}], "local_topics": [{"topic": "l"}]}
     base |= {"consumers": [{"name": "c", "topic": "t"}], "broker": "embedded", "ingest": [{"from": "x", "topic": "t"}]}
+    base |= {"cloud_endpoint": "mqtt://h", "serial": [{"port": "/dev/ttyACM0"}]}
     VALIDATOR.validate(base)
     for name in LISTS:
         changed = copy.deepcopy(base)

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.image
 def image() -> board_image.Image:
     try:
         toolchain.need("qemu-system-arm", "qemu-system-arm")
-        return board_image.build_qemu(board_image.load_board(BOARD), None, [], HERE / "unit_manifest.py")
+        with board_image.alone():
+            return board_image.build_qemu(board_image.load_board(BOARD), None, [], HERE / "unit_manifest.py")
     except toolchain.Missing as missing:
         pytest.skip(str(missing))
 

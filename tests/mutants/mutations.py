@@ -151,8 +151,8 @@ MUTATIONS = (
     Mutation(
         "a consumer steps over a gap",
         "consumer.py",
-        "return [Gap(piece.first, min(piece.next, self._until), piece.cause)]",
-        "return []",
+        "yield Gap(piece.first, min(piece.next, self._until), piece.cause)",
+        "return",
         SILENT,
     ),
     Mutation(

@@ -196,3 +196,34 @@ def test_ingest_needs_a_broker():
 def test_nearest():
     assert nearest("compresion", ["compression", "enabled"]) == "compression"
     assert nearest("node", ["node_id", "fleet"]) is None
+
+
+def test_serial_lines_have_defaults_and_what_is_wrong_with_one_is_named():
+    base = {"node_id": "n", "cloud_endpoint": "mqtt://h"}
+    given = dict(base)
+    given["serial"] = [{"port": "/dev/ttyACM0"}, {"port": "socket://h:1", "baud": 9600, "node_id": "b", "password_file": "p"}]
+    lines = EdgeConfig.from_dict(given).serial
+    assert [(one.port, one.baud, one.node_id, one.password_file) for one in lines] == [
+        ("/dev/ttyACM0", 115200, None, None),
+        ("socket://h:1", 9600, "b", "p"),
+    ]
+    assert EdgeConfig.from_dict(base).serial == []
+    given["serial"] = [
+        {"port": "COM3"}, {"port": "spy://x"}, {}, {"port": "/dev/a", "baud": 1}, {"port": "/dev/a", "node_id": "n"}, {"port": "socket://"},
+        {"port": "/dev/b", "node_id": "x"}, {"port": "/dev/c", "node_id": "x", "speed": 1},
+    ]  # fmt: skip
+    bad = problems(given)
+    assert sorted(bad) == [
+        "serial[0].port", "serial[1].port", "serial[2].port", "serial[3].baud", "serial[4].node_id", "serial[4].port", "serial[5].port",
+        "serial[7].node_id", "serial[7].speed",
+    ]  # fmt: skip
+    assert "/dev/ttyACM0" in bad["serial[0].port"] and "rfc2217://HOST:PORT" in bad["serial[0].port"]
+    assert "this node itself" in bad["serial[4].node_id"]
+    assert list(problems({"node_id": "n", "serial": [{"port": "/dev/a"}]})) == ["serial"]
+
+
+def test_a_cloud_endpoint_may_be_a_line_and_a_broker_for_devices_may_not():
+    for url in ("serial://1?baud=9600", "serial:///dev/ttyS1", "serial+tcp://h:1"):
+        assert EdgeConfig.from_dict({"node_id": "n", "cloud_endpoint": url}).cloud_endpoint == url
+    bad = problems({"node_id": "n", "cloud_endpoint": "tty://1", "broker": "serial://1"})
+    assert "serial://LINE (on a board)" in bad["cloud_endpoint"] and "serial" not in bad["broker"].split(";")[1]

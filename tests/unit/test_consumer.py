@@ -1,7 +1,10 @@
 """The consumer: records and gaps in order, nothing skipped in silence."""
 
+import binascii
+
 from harness import FakeEntropy
 from logs import Bench, pack_batch
+from streamline_core.batch import HEADER_BYTES, pack_header, parse_header
 from streamline_core.consumer import Consumer, Gap, offset_at
 from streamline_core.hlc import HybridClock
 from streamline_core.partition import Partition
@@ -46,6 +49,49 @@ def test_what_this_build_cannot_read_is_a_gap_and_its_neighbours_are_shown():
     partition = opened(bench)
     for size in (1, 4096):
         assert taken(Consumer(partition, 0, bytearray(512)), size) == [(0, b"a"), (1, 3, "corrupt"), (3, b"b")]
+
+
+def test_one_at_a_time_it_gives_what_it_gives_at_once():
+    bench = Bench()
+    partition = opened(bench)
+    log = partition.current
+    for n in range(5):
+        bench.write(log, [b"%d" % n, b"x"])
+    bench.storage.append(segment_name(log.folder, log.bases[-1]), pack_batch(10, [b"?"], flags=9) + pack_batch(11, [b"b"]))
+    partition = opened(bench)
+    for size in (1, 100, 4096):
+        one, other = Consumer(partition, 3, bytearray(512)), Consumer(partition, 3, bytearray(512))
+        while True:
+            found = other.take(size)
+            rows = [(item.first, item.cause) if isinstance(item, Gap) else (item.offset, item.value) for item in one.each(size)]
+            assert rows == [(item.first, item.cause) if isinstance(item, Gap) else (item.offset, item.value) for item in found]
+            assert one.offset == other.offset
+            if not found:
+                break
+        assert one.offset == 12
+
+
+def test_a_batch_that_lies_is_a_gap_and_nothing_of_it_is_shown():
+    bench = Bench()
+    partition = opened(bench)
+    log = partition.current
+    bench.write(log, [b"a"])
+    batch = bytearray(pack_batch(1, [b"one", b"two"]))
+    whole = bytes(batch)
+    batch[HEADER_BYTES + 2] += 1  # the second of two lengths
+    crc = binascii.crc32(batch[HEADER_BYTES:])
+    header = parse_header(whole)
+    head = bytearray(HEADER_BYTES)
+    pack_header(head, header.flags, header.count, header.span, header.base, header.hlc, header.term, header.producer, header.sequence,
+                header.behind, len(batch) - HEADER_BYTES, crc)
+    bench.storage.append(segment_name(log.folder, log.bases[-1]), bytes(head) + bytes(batch[HEADER_BYTES:]) + pack_batch(3, [b"b"]))
+    partition = opened(bench)
+    for at_once in (False, True):
+        rows = []
+        reader = Consumer(partition, 0, bytearray(512))
+        while reader.offset < 4:
+            rows += [(item.first, item.next) if isinstance(item, Gap) else item.value for item in reader.each(1, at_once)]
+        assert rows == [b"a", (1, 3), b"b"], rows
 
 
 def test_offset_at_finds_the_first_batch_at_or_after_a_time():

@@ -36,6 +36,12 @@ def test_a_backlog_that_does_not_shrink_while_connected_is_an_alarm():
     ]
 
 
+def test_who_is_looked_at_for_the_first_time_says_how_long_it_has_been_away():
+    assert after(Health(500000), 500000, linked(False, away_ms=59000), row(pending=4)) == []
+    found = after(Health(500000), 500000, linked(False, away_ms=400000), row(pending=4))
+    assert found == ["no connection to mqtt://h:1 for 400 s (no answer); 4 records wait"]
+
+
 def test_what_waits_by_order_is_no_trouble_however_long():
     health = Health(0)
     for minute in range(60):

@@ -207,3 +207,24 @@ def test_what_is_not_durable_is_never_evicted():
     assert len(log.bases) > 2 and not log.can_evict and log.evict_oldest() == 0
     bench.settle(log)
     assert log.can_evict and log.evict_oldest() > 0
+
+
+def test_a_cursor_that_moves_is_saved_no_more_often_than_the_limits_allow():
+    """Each save wears the flash of a board: see tools/bench_wear.py."""
+    for interval_ms in (5000, 600000):
+        bench = Bench()
+        bench.limits.cursor_interval_ms = interval_ms
+        log = bench.open()
+        bench.write(log, [b"%d" % i for i in range(100)])
+        versions, minutes = log.state.slots.version, 30
+        for second in range(60 * minutes):
+            log.state.acked = min(99, log.state.acked + second % 2)
+            if second % 60 == 0:
+                log.state.acked = second // 60
+            bench.clock.advance(1000)
+            deadline_ms = log.tick(bench.clock.monotonic)
+            assert deadline_ms < 0 or deadline_ms > bench.clock.monotonic
+            bench.settle(log)
+        saves = log.state.slots.version - versions
+        assert 1 <= saves <= 60 * minutes * 1000 // interval_ms, saves
+        assert bench.clock.monotonic - log._state_saved_ms <= interval_ms + 1000, "the last one was forgotten"

@@ -1,0 +1,102 @@
+"""What runs on a board where the agent cannot: it answers `health` and `status`, says why, and after a while tries again.
+
+Rule: it opens no log and writes nothing; it uses no more of the board than its link. Must not know: why the agent cannot run, beyond what
+it was told.
+"""
+
+import select
+import sys
+import time
+
+from streamline_core import VERSION
+from streamline_core.errors import StreamlineError, UsageError
+
+from . import heap
+from .ports import BoardClock, BoardEntropy
+
+TRY_AGAIN_MS = 600000
+WAIT_MS_MAX = 1000
+OTHERS = ("ledger", "topics", "queue", "resources", "consumers")
+
+
+class SafeNode:
+    """Stands in the place of the node for a link and for who asks."""
+
+    link = None
+    _resources = _queue = None
+
+    def __init__(self, config, clock, reason):
+        self.config = config
+        self.clock = clock
+        self.reason = reason
+        self.own_answers = {"status": self.status, "health": self.health}
+        for op in OTHERS:
+            self.own_answers[op] = self._nothing
+
+    def status(self):
+        said = {
+            "node": self.config.node_id, "state": "safe mode", "why": self.reason, "streams": [], "feeds": [], "tables": [], "counters": {},
+            "version": VERSION, "interpreter": "MicroPython %d.%d" % sys.implementation[1][:2],
+            "link": None, "storage_failures": [],
+        }  # fmt: skip
+        said.update(heap.figures())
+        return said
+
+    def health(self):
+        return {"healthy": False, "problems": ["safe mode: " + self.reason]}
+
+    def _nothing(self):
+        raise UsageError("the node is in safe mode and has no logs open: " + self.reason)
+
+    # As a link calls a node
+
+    def link_up(self):
+        pass
+
+    def link_down(self, reason):
+        pass
+
+    def hub_status(self, online, boot):
+        pass
+
+    def receive(self, frame):
+        pass
+
+    def next_frame(self):
+        return None
+
+
+def run(config, reason, network=None, feed=None):
+    """Answer until it is time to try again. config: an EdgeConfig, or None where there is none; reason: a sentence; network: something
+    with `turn(now_ms)`; feed: of a watchdog, or None. Returns False where somebody at the console wants the prompt."""
+    print("streamline: safe mode: " + reason)
+    clock, poll = BoardClock(), select.poll()
+    until_ms = clock.monotonic_ms() + TRY_AGAIN_MS
+    link = None
+    if config is not None and config.cloud_endpoint is not None:
+        from .loop import link_class  # the same choice as the agent's
+
+        try:
+            link = link_class(config)(config, SafeNode(config, clock, reason), clock, BoardEntropy(), poll)
+        except (StreamlineError, OSError) as error:
+            print("streamline: safe mode without a link: %s" % error)
+    try:
+        while True:
+            now_ms = clock.monotonic_ms()
+            if now_ms >= until_ms:
+                return True
+            due_ms = now_ms + WAIT_MS_MAX
+            if feed is not None:
+                feed()
+            if network is not None:
+                network.turn(now_ms)
+            if link is not None:
+                link.turn()
+                if link.deadline_ms() >= 0:
+                    due_ms = min(due_ms, link.deadline_ms())
+                for _ in poll.ipoll(max(0, due_ms - clock.monotonic_ms())):
+                    pass
+            else:
+                time.sleep_ms(WAIT_MS_MAX)
+    except KeyboardInterrupt:
+        return False

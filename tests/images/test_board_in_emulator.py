@@ -1,0 +1,144 @@
+"""The image of the Cortex-M3 in its emulator, with 128 KB of heap: it starts by itself, keeps what it wrote over every kind of power cut,
+and delivers it through a gateway over a line that hurts bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from board_world import APP, BoardWorld, check_order
+
+import board_image
+import toolchain
+from mosquitto import Mosquitto
+
+BOARD = "qemu_mps2_an385"
+HURT_BYTES = (3000, 20000)  # from the gateway, where little goes, and from the board
+BACKLOG = 10_000
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="session")
+def image() -> board_image.Image:
+    try:
+        toolchain.need("qemu-system-arm", "qemu-system-arm")
+        return board_image.build(BOARD)
+    except toolchain.Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def world(
+    image: board_image.Image, mosquitto: Mosquitto, tmp_path: Path, free_port: Callable[[], int], seed: int
+) -> Iterator[BoardWorld]:
+    made = BoardWorld(image, mosquitto, tmp_path, (free_port(), free_port()), seed, BOARD)
+    yield made
+    made.close()
+
+
+def test_a_backlog_of_10_000_records_is_delivered_when_the_link_returns(world: BoardWorld) -> None:
+    world.provision({"app.py": APP % {"total": BACKLOG, "per_turn": 20, "every_ms": 5}})
+    world.emulator.start()  # nobody is at the other end of its line
+    world.serve()
+    time.sleep(20)
+    assert world.count() == 0
+    world.gateway.start()
+    world.until(lambda: world.count() == BACKLOG, 200)
+    assert list(check_order(world.stored()).values()) == [BACKLOG]
+    status = world.told("status")
+    (row,) = world.told("ledger")
+    assert row["produced"] == row["delivered"] == BACKLOG + 1 and not row["lost"]  # one is the mark of a clock that was set
+    assert world.told("health")["healthy"], world.told("health")
+    print("heap of %d bytes: in use %d, at the most %d with garbage, %d after a collection"
+          % (world.board["heap_bytes"], status["heap_bytes"], status["heap_peak_bytes"], status["heap_live_peak_bytes"]))  # fmt: skip
+    assert status["heap_live_peak_bytes"] < world.board["heap_bytes"]
+
+
+def last_start(readings: list[dict[str, int]]) -> tuple[int, int]:
+    """How many starts there were, and how many readings there are of the last."""
+    counts = check_order(readings)
+    return len(counts), counts[readings[-1]["start"]]
+
+
+def test_resets_power_cuts_and_a_line_that_hurts_lose_and_repeat_nothing(world: BoardWorld) -> None:
+    world.provision({"app.py": APP % {"total": 2000, "per_turn": 5, "every_ms": 10}})
+    world.line.hurt_bytes = HURT_BYTES
+    world.serve()
+    world.gateway.start()
+    world.emulator.start()
+    for cut in ("reset", "power", "line", "reset", "power"):
+        base = world.count()
+        world.until(lambda base=base: world.count() >= base + 150)
+        if cut == "reset":
+            world.emulator.reset()
+        elif cut == "power":
+            world.emulator.kill()
+            world.emulator.start()
+        else:
+            world.line.cut = True
+            time.sleep(3)
+            world.line.cut = False
+    world.until(lambda: last_start(world.stored()) == (5, 2000), 200)  # the last start has said all it has to say
+    world.until(lambda: world.told("ledger")[0]["pending"] == 0)
+    (row,) = world.told("ledger")
+    readings = world.stored()
+    # What a cut tore off in the middle of a program was never durable, and is said to be torn.
+    assert set(row["lost"]) <= {"torn"}, row
+    counts = check_order(readings)
+    marks = row["produced"] - len(readings) - row["lost"].get("torn", 0)  # each start whose clock was set leaves one
+    assert 1 <= marks <= len(counts), "%r; %d readings" % (row, len(readings))
+    assert len(counts) == 5 and sorted(counts.values())[-1] == 2000, counts
+    assert world.line.hurts > 0
+
+
+def test_an_agent_that_crashes_again_and_again_ends_in_safe_mode_which_answers_health(world: BoardWorld) -> None:
+    world.provision({"app.py": "class Source:\n    def __init__(self, topics):\n        raise RuntimeError('the sensor is gone')\n"})
+    world.serve()
+    world.gateway.start()
+    world.emulator.start()
+    health = world.told("health")
+    assert not health["healthy"] and "safe mode" in health["problems"][0] and "the sensor is gone" in health["problems"][0], health
+    assert world.told("status")["state"] == "safe mode"
+    assert world.ask("ledger").returncode == 2 and "safe mode" in world.ask("ledger").stderr
+    assert world.emulator.console.count("the agent crashed") == 3
+
+
+def test_an_application_that_fails_costs_readings_and_not_the_agent(world: BoardWorld) -> None:
+    app = "class Source:\n    def __init__(self, topics):\n        pass\n    def produce(self, node, now_ms):\n        return 1 // 0\n"
+    world.provision({"app.py": app})
+    world.serve()
+    world.gateway.start()
+    world.emulator.start()
+    assert world.told("status")["state"] != "safe mode"
+    assert "the application failed" in world.emulator.console and "ZeroDivisionError" in world.emulator.console
+
+
+def test_a_file_system_that_does_not_mount_is_reported_and_left_as_it_is(world: BoardWorld) -> None:
+    world.provision({})
+    with world.emulator.flash.open("r+b") as flash:
+        for block in (0, 1):  # both of its superblocks
+            flash.seek(block * 4096)
+            flash.write(bytes(range(256)) * 16)
+    before = world.emulator.flash.read_bytes()
+    world.emulator.start()
+    world.until(lambda: "does not mount" in world.emulator.console)
+    time.sleep(2)
+    assert "safe mode" in world.emulator.console
+    world.emulator.kill()
+    assert world.emulator.flash.read_bytes() == before
+
+
+def test_a_board_that_nobody_has_provisioned_says_so(world: BoardWorld) -> None:
+    world.emulator.start()
+    world.until(lambda: "streamline-cli board provision" in world.emulator.console)
+    assert "the flash is new" in world.emulator.console
+
+
+def test_a_configuration_that_cannot_work_is_said_on_the_console(world: BoardWorld) -> None:
+    world.provision({}, log={"batch_bytes": 70000})
+    world.emulator.start()
+    world.until(lambda: "log.batch_bytes" in world.emulator.console)
+    assert "safe mode" in world.emulator.console

@@ -1,0 +1,142 @@
+"""The board's side of the soak, run by MicroPython: the firmware's own loop on a flash that is a file, in a time that is handed to it.
+
+Rule: nothing of the core or the shell is replaced but the clock and the flash. Time goes on only when a turn has nothing more to do at its
+moment, or the far end has answered; so a day takes minutes, and no wait is a real one. Must not know: what is measured of it.
+
+Usage: micropython -m soak_board CONFIG FLASH BLOCKS RECORDS_MAX EVERY_MS PER_STEP. After each turn it prints "t NOW_MS" and waits for a
+line: empty to go on, "m" to report its heap, "q" to stop.
+"""
+
+import gc
+import sys
+
+gc.threshold(8192)
+
+import micropython
+
+from streamline_board import loop as loop_module
+from streamline_board.flash_storage import FlashStorage
+from streamline_board.storage import FileStorage
+from streamline_core.errors import QueueFull, StorageFull
+
+BLOCK_BYTES = 4096
+VALUE = b"%010d,21.5,1013.2,48"
+STEP_MS_MAX = 1000
+_COUNT, _BLOCK_BYTES, _ERASE = 4, 5, 6
+
+
+class InjectedClock:
+    """A board without a battery: it learns the time from the hub."""
+
+    def __init__(self):
+        self.now_ms = 0
+
+    def monotonic_ms(self):
+        return self.now_ms
+
+    def wall_ms(self):
+        return None
+
+    def zone_ms(self, wall_ms):
+        return 0
+
+
+class FileFlash:
+    """The extended block device over a file, for a heap that has no room for a flash."""
+
+    def __init__(self, path, blocks):
+        self._file = open(path, "r+b")
+        self._blocks = blocks
+        self._page = bytearray(256)
+        self._blank = b"\xff" * 256
+        self.erases = 0
+
+    def readblocks(self, block, buf, offset=0):
+        self._file.seek(block * BLOCK_BYTES + offset)
+        self._file.readinto(buf)
+
+    def writeblocks(self, block, buf, offset=0):
+        page, at = self._page, block * BLOCK_BYTES + offset
+        self._file.seek(at)
+        self._file.readinto(page)
+        for i in range(len(page)):  # programming only clears bits
+            page[i] &= buf[i]
+        self._file.seek(at)
+        self._file.write(page)
+
+    def ioctl(self, op, arg):
+        if op == _COUNT:
+            return self._blocks
+        if op == _BLOCK_BYTES:
+            return BLOCK_BYTES
+        if op == _ERASE:
+            self.erases += 1
+            self._file.seek(arg * BLOCK_BYTES)
+            for _ in range(BLOCK_BYTES // len(self._page)):
+                self._file.write(self._blank)
+        return 0
+
+
+class Readings:
+    """`per_step` readings every `every_ms`, as a sensor gives them, numbered from 0. The loop's source."""
+
+    def __init__(self, every_ms, per_step, records_max):
+        self._every_ms = every_ms
+        self._per_step = per_step
+        self._left = records_max
+        self._at_ms = 0
+        self.produced = 0
+        self.refused = 0
+
+    def produce(self, node, now_ms):
+        if not self._left:
+            return now_ms + STEP_MS_MAX
+        if now_ms >= self._at_ms:
+            self._at_ms += self._every_ms
+            n = min(self._per_step, self._left)
+            self._left -= n
+            for _ in range(n):
+                try:
+                    node.produce("readings", VALUE % self.produced)
+                    self.produced += 1
+                except (QueueFull, StorageFull):
+                    self.refused += 1
+        return self._at_ms
+
+
+def main(arguments):
+    from streamline_board.configuration import load
+
+    config = load(arguments[0])
+    del load
+    clock = InjectedClock()
+    flash = FileFlash(arguments[1], int(arguments[2]))
+    readings = Readings(int(arguments[4]), int(arguments[5]), int(arguments[3]))
+    loop_module.BoardClock = lambda: clock
+    loop_module.FileStorage = lambda folder: FlashStorage(flash, FileStorage(folder))
+    loop = loop_module.Loop(config, readings)
+    order, poll = sys.stdin, loop._poll
+    while True:
+        wait_ms = loop.turn()
+        print("t", clock.now_ms)
+        line = order.readline()
+        if line == "q\n" or not line:
+            break
+        if line == "m\n":
+            report(loop, readings, flash)
+        for _ in poll.ipoll(0):  # what the loop's own wait would end with
+            wait_ms = 1
+        clock.now_ms += min(STEP_MS_MAX, max(1, wait_ms))
+    loop.close()
+    report(loop, readings, flash)
+
+
+def report(loop, readings, flash):
+    """What `micropython.mem_info` prints after a collection, then a line of numbers."""
+    gc.collect()
+    micropython.mem_info()
+    row = loop.node.ledger()[-1]
+    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, row["pending"] + row["buffered"])
+
+
+main(sys.argv[1:])
