@@ -19,23 +19,24 @@ from agent_process import ENVIRONMENT
 from streamline_edge.systemd_notify import Notifier
 
 SYSTEMD = ROOT / "boards" / "systemd"
-UNIT = SYSTEMD / "streamline-edge.service"
+UNIT, LITE = SYSTEMD / "streamline-edge.service", SYSTEMD / "streamline-edge-lite.service"
 NEWER_THAN_SOME = ("RestartSteps", "RestartMaxDelaySec")  # systemd 254
 
 
-def test_the_unit_is_sound_and_well_confined() -> None:
+@pytest.mark.parametrize("unit", [UNIT, LITE], ids=lambda unit: unit.stem)
+def test_the_unit_is_sound_and_well_confined(unit: Path) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed (package systemd)")
-    done = subprocess.run([program, "verify", str(UNIT)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "verify", str(unit)], capture_output=True, text=True, check=False)
     expected = (
         "is not executable",
         *("Unknown key '%s'" % key for key in NEWER_THAN_SOME),
         *("Unknown key name '%s'" % key for key in NEWER_THAN_SOME),
     )
-    complaints = [line for line in done.stderr.splitlines() if UNIT.name in line and not any(text in line for text in expected)]
+    complaints = [line for line in done.stderr.splitlines() if unit.name in line and not any(text in line for text in expected)]
     assert not complaints, complaints
-    done = subprocess.run([program, "security", "--offline=true", str(UNIT)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "security", "--offline=true", str(unit)], capture_output=True, text=True, check=False)
     found = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
     if found is not None:  # older ones know no --offline
         assert float(found[1]) <= 1.5, done.stdout
