@@ -4,28 +4,27 @@ Rule: an unreachable hub is a state, never an error; retries wait with full jitt
 does not wait for intervals and windows. Knows nothing of MQTT or of logs' insides.
 """
 
-from . import frames
-from .backoff import jitter
+from . import VERSION, frames
+from .backoff import Backoff, jitter
 from .errors import ProtocolError
+from .pacing import Pacing
 from .schedule import ALL, NOTHING, URGENT, Schedule
-from .session import OPEN, Session
+from .session import EDGE, OPEN, Identity, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Protocol
 
-    from .backoff import Backoff
     from .codec import Codecs
-    from .config import SyncConfig, TopicConfig
+    from .config import EdgeConfig, SyncConfig, TopicConfig
     from .downlink import Downlink
     from .hub_feeds import FeedSource
     from .log import Log
-    from .pacing import Pacing
-    from .ports import Entropy
+    from .node import Node
+    from .ports import Entropy, Meter
     from .receiver import StreamReceiver
     from .reconcile import Dot
     from .sender import Parting, StreamSender
-    from .session import Identity
     from .store_ops import Op
 
     class LinkOwner(Protocol):
@@ -42,6 +41,19 @@ if TYPE_CHECKING:
 REGREET_MS = 500
 ROUND_TRIP_MS_TRUSTED = 2000
 SHRINKS_MAX = 6
+FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
+
+
+def make_link(node: "Node", config: "EdgeConfig", codecs: "Codecs", now: "Callable[[], int]", meter: "Meter | None") -> "Link":
+    """The link of a node, with all the buffers that it will ever have."""
+    raw_bytes = min(frames.RAW_BYTES_MAX // 2, (FRAMES_WORTH if codecs.compresses else 1) * config.frame_bytes_max)
+    buf = bytearray(max(raw_bytes, config.log.batch_bytes) + frames.DATA_HEADER_BYTES)
+    me = Identity(config.node_id, EDGE, node.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
+    sync = config.sync
+    backoff = Backoff(node.entropy, sync.retry.initial_ms, sync.retry.max_ms)
+    cpu_ms = meter.cpu_ms if meter is not None else None
+    pacing = Pacing(sync.bandwidth_limit, config.resources.max_cpu_percent or 0, cpu_ms, now())
+    return Link(me, node, codecs, node.entropy, buf, backoff, sync, pacing, now)
 
 
 class Link:
@@ -76,6 +88,7 @@ class Link:
         self._codecs = codecs
         self._entropy = entropy
         self._buffer = read_buffer
+        self.read_bytes = len(read_buffer)
         self._config = config
         self._now = now
         self._backoff = backoff
