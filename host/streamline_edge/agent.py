@@ -357,10 +357,7 @@ class Agent(Readers, KeyedTopics, Limited):
         return found
 
     def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
-        """For the doors (control socket, ingest), which hand records to `node` themselves:
-
-        answered when they are on the disk.
-        """
+        """For the doors (control socket, ingest), which hand records to `node` themselves: answered when they are on the disk."""
         self.poke()
         return self._waiters.durable(stream, first, end)
 

@@ -44,8 +44,8 @@ def status(data: dict[str, Any]) -> None:
 
 
 def _rows(rows: list[dict[str, Any]], order: tuple[str, ...]) -> None:
-    """A column for all that is no list: those of `order`, then what a newer node may say beside. A board's JSON has no order."""
-    found = {name for name in rows[0] if not isinstance(rows[0][name], (dict, list))} if rows else set()
+    """A column for each of `order`, then for what a newer node may say beside, if it is no list. A board's JSON has no order."""
+    found = {name for name in rows[0] if name in order or not isinstance(rows[0][name], (dict, list))} if rows else set()
     columns = [name for name in order if name in found] + sorted(found - set(order))
     show(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
 

@@ -257,6 +257,12 @@ class _Agent(Readers, Limited, KeyedTopics):
         done.set_result(first)
         return done
 
+    def reached(self, ack: str, stream: Any, first: int, end: int) -> "asyncio.Future[int]":
+        return self.durable(stream, first, end)
+
+    def check_ack(self, topic: str, ack: str) -> None:
+        self.node.log(topic)
+
     async def room(self, full: QueueFull) -> None:
         self.settle()
 
@@ -357,6 +363,7 @@ def control_seeds() -> list[bytes]:
     messages = [
         control_wire.pack(produce, b"onek"),
         control_wire.pack({"op": "produce", "id": 2, "topic": "t", "sizes": [3, 2]}, b"onetw"),
+        control_wire.pack({"op": "produce", "id": 2, "topic": "t", "sizes": [3], "ack": "cloud"}, b"one"),
         control_wire.pack({"op": "producer_last", "id": 3, "topic": "t", "partition": 0, "producer": 9}),
         control_wire.pack({"op": "consume", "id": 4, "topic": "t", "partition": 0, "from": 1}),
         control_wire.pack({"op": "consume", "id": 5, "topic": "t", "partition": 0, "from": 0, "time": 5}),

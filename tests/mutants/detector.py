@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 CORE = "streamline_core"
-FOLDERS = ("shared", "firmware", "tests", "tests/unit", "tests/sim", "tests/crash")
+FOLDERS = ("shared", "firmware", "tests", "tests/unit", "tests/sim", "tests/crash", "tools")
 MEMORY_BYTES_MAX = 3 << 30  # a mutant may allocate without end; not at the cost of whoever else uses the machine
 TEST_SECONDS_MAX = 60
 # Holds the storage of a board, not the core; and takes more time than all others.

@@ -30,7 +30,7 @@ DETECTOR = ROOT / "tests" / "mutants" / "detector.py"
 DETECTORS = ("sim", "crash", "unit")
 # What the detectors need of the tree.
 COPIED = ("shared", "firmware", "docs", "tests/unit", "tests/sim", "tests/crash", "tests/vectors", "pyproject.toml")
-COPIED_FILES = "tests/*.py"
+COPIED_FILES = ("tests/*.py", "tools/free_ports.py")
 SEEDS = 300  # of the small world; detector.py says how many of the others
 # A detector without an end has caught its mutant: it gets so much longer than without a mutation.
 TIME_FACTOR = 4
@@ -67,8 +67,10 @@ def copy_tree(into: Path) -> Path:
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
-    for source in ROOT.glob(COPIED_FILES):
-        shutil.copy(source, into / source.relative_to(ROOT))
+    for source in [path for pattern in COPIED_FILES for path in ROOT.glob(pattern)]:
+        target = into / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
     return into
 
 
