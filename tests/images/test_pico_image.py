@@ -267,3 +267,25 @@ def test_boards_one_can_buy_that_cannot_be_built_here_say_what_is_missing() -> N
             board_image.build(name)
         except toolchain.Missing as missing:
             assert "cyw43-driver" in str(missing) or "ESP-IDF" in str(missing) or "MICROPYTHON_DIR" in str(missing), name
+
+
+@pytest.mark.parametrize("name", TO_BUY)
+def test_each_setting_of_a_board_is_known_and_left_to_boards_by_its_port(name: str) -> None:
+    """The compiler would refuse it, where there is one: for the boards that are not built here this is all that can be known."""
+    try:
+        sources = toolchain.micropython()
+    except toolchain.Missing as missing:
+        pytest.skip(str(missing))
+    ours = set(re.findall(r"^#define (\w+)", (ROOT / "boards" / name / "mpconfigboard.h").read_text(), re.M))
+    port = sources / "ports" / board_image.load_board(name)["image"]["port"]
+    asked_for: set[str] = set()
+    for line in (port / "mpconfigport.h").read_text().splitlines():
+        asked_for |= set(re.findall(r"^#ifndef (\w+)", line))
+        found = re.match(r"#define (\w+)", line)
+        assert found is None or found[1] not in ours - asked_for, "%s is set by the port: %s" % (found[1], line)
+    used = "\n".join(
+        [path.read_text(errors="replace") for folder in (port, sources / "py", sources / "extmod") for path in folder.glob("*.[ch]")]
+    )
+    used += "\n".join([path.read_text(errors="replace") for path in (*port.rglob("*.cmake"), *port.glob("boards/*/mpconfigboard.h"))])
+    for setting in ours:
+        assert re.search(r"\b%s\b" % setting, used), "%s is nothing that MicroPython knows" % setting
