@@ -62,7 +62,7 @@ fuzz: $(READY)  ## hostile bytes for every decoder; SECONDS=60
 mutants: $(READY)  ## the core is broken on purpose, one way at a time: which test notices?
 	@$(PY) tests/mutants/mutants.py $(ARGS)
 
-mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, with sizes
+mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, with sizes, and package.json for mip
 	@$(PY) tools/mpy.py --report
 
 edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|arm64, FEATURES=edge-lite,edge-sync

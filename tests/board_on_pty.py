@@ -1,7 +1,7 @@
 """A stand-in for a board at a serial port: the unix MicroPython with its prompt on a pseudo terminal. A helper of tests, no test.
 
 What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, `streamline_board.boot`, the agent.
-What is not: a chip. `machine.reset` ends the process, and it is started again on the same terminal, as a reset starts a board.
+What is not: a chip. A reset ends the process, and it is started again on the same terminal.
 """
 
 import fcntl
@@ -69,12 +69,12 @@ else:
 class PtyBoard:
     """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. Use with `with`."""
 
-    def __init__(self, folder: Path, heap: str = "512k") -> None:
+    def __init__(self, folder: Path, heap: str = "512k", files_bytes: int = FILES_BYTES) -> None:
         files, log, boot = folder / "files.bin", folder / "log.bin", folder / "boot.py"
-        for path, size in ((files, FILES_BYTES), (log, LOG_BYTES)):
+        for path, size in ((files, files_bytes), (log, LOG_BYTES)):
             path.write_bytes(b"\xff" * size)
         modules = module_path().rpartition(":")[2]
-        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": FILES_BYTES // BLOCK_BYTES, "modules": modules}
+        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": files_bytes // BLOCK_BYTES, "modules": modules}
         text = BOOT
         for key, value in (values | {"log": str(log), "log_blocks": LOG_BYTES // BLOCK_BYTES}).items():
             text = text.replace("{%s!r}" % key, repr(value)).replace("{%s}" % key, str(value))

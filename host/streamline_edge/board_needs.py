@@ -15,8 +15,8 @@ from .board_facts import BoardFacts
 BASE_BYTES = 60000  # the modules' names and functions, the node, its session, the link
 PER_FRAME_BYTE = 10  # eight frames' worth of records become one; it and the packet around it
 PER_PARTITION_BYTES = 3600  # a log, its stream and its sender; a batch comes on top
-PER_SEGMENT_BYTES = 30  # where it begins; on a raw flash its blocks and its name, too
-PER_FLASH_SEGMENT_BYTES = 150
+PER_SEGMENT_BYTES = 30  # where it begins
+PER_FLASH_SEGMENT_BYTES = 240  # on a raw flash its name and its blocks, too
 PER_PRODUCER_BYTES = 90
 DOWN_BYTES = 18000  # what flows down: its modules and its feed, once for all topics
 KEYED_BYTES = 28000  # that, and tables, once for all keyed topics; what is in the tables comes on top
@@ -50,7 +50,7 @@ def heap_bytes(config: EdgeConfig, board: BoardFacts | None = None) -> int:
         + config.log.producers_max * PER_PRODUCER_BYTES
     )
     if board is not None and board.log_blocks is not None:
-        needed += 3 * board.log_blocks
+        needed += board.log_blocks  # a byte for each
     if any(topic.kind == "keyed" for topic in config.topics.values()):
         needed += KEYED_BYTES
     elif any(topic.direction in ("cloud_to_edge", "bidirectional") for topic in config.topics.values()):
