@@ -28,7 +28,7 @@ from streamline_host.codecs import codecs
 from test_images import CHIPS, EVERYWHERE, TO_BUY
 
 sys.path.insert(0, str(ROOT / "tests" / "host"))
-from agent_process import AgentProcess
+from agent_process import ENVIRONMENT, AgentProcess
 
 BOARD = "rpi_pico"
 FLASH = json.loads((ROOT / "boards" / BOARD / "board.json").read_text())["flash"]
@@ -289,3 +289,40 @@ def test_each_setting_of_a_board_is_known_and_left_to_boards_by_its_port(name: s
     used += "\n".join([path.read_text(errors="replace") for path in (*port.rglob("*.cmake"), *port.glob("boards/*/mpconfigboard.h"))])
     for setting in ours:
         assert re.search(r"\b%s\b" % setting, used), "%s is nothing that MicroPython knows" % setting
+
+
+CRASHING = """
+class Source:
+    def __init__(self, topics):
+        pass
+
+    def produce(self, node, now_ms):
+        raise MemoryError("as a test would have it")
+"""
+
+
+def test_an_agent_that_crashes_again_and_again_ends_in_a_safe_mode_that_answers(
+    pico: Callable[..., Pico], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    board = pico({"/edge.json": example(), "/app.py": CRASHING})
+    (tmp_path / "gate").mkdir()
+    gateway = AgentProcess(tmp_path / "gate", GATEWAY % (mosquitto.port, board.line_port))
+    where = ["--node", "pico-1", "--endpoint", "mqtt://127.0.0.1:%d" % mosquitto.port]
+    command = [sys.executable, "-m", "streamline_edge.cli", "edge", *where, "health", "--json"]
+
+    def health() -> dict[str, Any]:
+        result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, cwd="/", check=False)
+        said: dict[str, Any] = json.loads(result.stdout) if result.stdout.startswith("{") else {}
+        return said
+
+    try:
+        gateway.start()
+        board.start()
+        board.until("safe mode")
+        assert "the agent ended 3 times in a row" in board.console and "MemoryError" in board.console
+        until(health, EMULATED_SECS)
+        said = health()
+        assert said["healthy"] is False and "safe mode" in said["problems"][0], said
+    finally:
+        if gateway.process is not None and gateway.process.poll() is None:
+            gateway.kill()
