@@ -71,7 +71,7 @@ edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|ar
 firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385
 	@$(PY) tools/board_image.py "$(BOARD)" --report
 
-emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385
+emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385|rpi_pico
 	@$(PY) tools/emulate.py "$(BOARD)" $(ARGS)
 
 clean:  ## remove .venv, build and caches
