@@ -51,8 +51,8 @@ class Flash:
 
 files, log = Flash({files!r}, {files_blocks}), Flash({log!r}, {log_blocks})
 vfs.umount("/")
-vfs.mount(vfs.VfsPosix({modules!r}), "/lib")
-sys.path[:] = [".frozen", "/lib"]
+vfs.mount(vfs.VfsPosix({modules!r}), "/modules")
+sys.path[:] = [".frozen", "/lib", "/modules"]  # /lib is of the board itself
 from streamline_board import boot
 boot.boot(files, log)
 vfs.mount(vfs.VfsPosix("/proc"), "/proc")

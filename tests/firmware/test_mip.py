@@ -92,7 +92,8 @@ def test_mpremote_installs_onto_a_board(url: str, tmp_path: Path, over_http: boo
             "import streamline_core", "from streamline_board.main import main", "main(['--version'])", "print(streamline_core.__file__)",
         ]  # fmt: skip
         done = subprocess.run([*words, "exec", "\n".join(lines)], capture_output=True, text=True, timeout=110, check=False)
-    assert done.stdout.split() == ["streamline_board", mpy.package()["version"], "/new/streamline_core/__init__.mpy"], done.stdout + done.stderr
+    said = ["streamline_board", mpy.package()["version"], "/new/streamline_core/__init__.mpy"]
+    assert done.stdout.split() == said, done.stdout + done.stderr
 
 
 def test_the_package_is_what_images_are_made_of() -> None:

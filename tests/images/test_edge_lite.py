@@ -135,7 +135,7 @@ def test_it_needs_nothing_of_the_system_that_it_runs_on(
     (root / "dev").mkdir()
     store = tmp_path / "cloud.db"
     running.append(serve(mosquitto.port, store))
-    process = subprocess.Popen(["chroot", str(root), "/streamline-edge-lite", "--config", "/edge.json"], env={})
+    process = subprocess.Popen([shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot", str(root), "/streamline-edge-lite", "--config", "/edge.json"], env={})
     running.append(process)
     assert config.exists()
     until(lambda: cli(config, "status").returncode == 0)
@@ -159,7 +159,7 @@ def test_without_edge_sync_it_is_a_local_log_and_refuses_a_cloud_by_name(edge_li
     try:
         until(lambda: cli(config, "status").returncode == 0)
         assert cli(config, "produce", "logs", stdin=b"one\ntwo\n").returncode == 0
-        assert cli(config, "consume", "logs", "--count", "2").stdout.splitlines() == [b"one", b"two"]
+        assert cli(config, "consume", "logs").stdout.splitlines() == [b"one", b"two"]
         assert json.loads(cli(config, "status", "--json").stdout)["state"] == "local"
     finally:
         process.kill()
