@@ -135,7 +135,8 @@ def test_it_needs_nothing_of_the_system_that_it_runs_on(
     (root / "dev").mkdir()
     store = tmp_path / "cloud.db"
     running.append(serve(mosquitto.port, store))
-    process = subprocess.Popen([shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot", str(root), "/streamline-edge-lite", "--config", "/edge.json"], env={})
+    chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot"
+    process = subprocess.Popen([chroot, str(root), "/streamline-edge-lite", "--config", "/edge.json"], env={})
     running.append(process)
     assert config.exists()
     until(lambda: cli(config, "status").returncode == 0)
