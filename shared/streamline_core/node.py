@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 STORAGE_ID_BYTES = 8
 AS_CONFIGURED, PAUSED, RESUMED = 0, 1, 2  # what an operator has said about sync
 RETRY_SLOTS_MS = 5000
+MEMORY_WAIT_MS = 100  # until what there was no memory for is tried again
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
 FEED_CREDIT_BYTES_MAX = 1 << 20
@@ -81,6 +82,7 @@ class Node:
         self._steered = AS_CONFIGURED
         self._slots_tried_ms = 0
         self._reopen_at_ms: "dict[str, int]" = {}
+        self.memory_errors = 0  # how often something was put off, dropped or refused for want of memory
         log = config.log
         self._limits = LogLimits(
             log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max,
@@ -337,6 +339,9 @@ class Node:
                 deadlines.append(log.tick(now_ms))
             except StorageFull:
                 deadlines.append(self._reopen(log, now_ms))
+            except MemoryError:  # what it has is kept, and tried again
+                self.memory_errors += 1
+                deadlines.append(now_ms + MEMORY_WAIT_MS)
         if self.tables.topics and self.tables.tick():
             deadlines.append(now_ms)
         deadlines.extend(self.downlink.tick(now_ms))
@@ -370,6 +375,9 @@ class Node:
             del self._reopen_at_ms[log.folder]
             try:
                 recover(log, self.entropy)
+            except MemoryError as error:
+                self.memory_errors += 1
+                log.failure = error
             except (OSError, StreamlineError) as error:
                 log.failure = error
             return now_ms
