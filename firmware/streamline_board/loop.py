@@ -3,6 +3,7 @@
 Rule: nothing in it waits for a network; between two turns it sleeps in one poll. Must not know: sockets, files.
 """
 
+import gc
 import os
 import select
 import sys
@@ -65,9 +66,10 @@ def link_class(config):
 
 class Loop:
     """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None; storage:
-    in place of files in the data directory; network: a class of what has to be joined before a link can work, or None."""
+    in place of files in the data directory; network: a class of what has to be joined before a link can work, or None; watchdog: what
+    is fed by each turn that did its work, or None."""
 
-    def __init__(self, config, source=None, lines=None, status=False, storage=None, network=None):
+    def __init__(self, config, source=None, lines=None, status=False, storage=None, network=None, watchdog=None):
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
         self.meter = BoardMeter()
@@ -89,6 +91,7 @@ class Loop:
         self._condition = config.sync.condition
         self._condition_at_ms = 0
         self._turns = 0
+        self._watchdog = watchdog
         self._done = []  # tickets to tell the node of
         self._draining = False
         self._ended = False
@@ -128,7 +131,10 @@ class Loop:
     def turn(self):
         """One turn; returns how long it may wait now, in ms. What there was no memory for is tried again soon."""
         try:
-            return self._turn()
+            wait_ms = self._turn()
+            if self._watchdog is not None:
+                self._watchdog.feed()
+            return wait_ms
         except MemoryError:
             self._out_of_memory()
             return MEMORY_WAIT_MS

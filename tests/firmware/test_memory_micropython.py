@@ -115,5 +115,6 @@ def test_a_heap_too_small_to_start_in_is_said_in_a_line(tmp_path: Path) -> None:
         codes.append(result.returncode)
         if result.returncode:
             assert result.returncode == 2, (heap_kb, result.stderr)
-            assert "the heap is too small for %s" % config in result.stderr and len(result.stderr.splitlines()) == 1, (heap_kb, result.stderr)
+            assert "the heap is too small for %s" % config in result.stderr, (heap_kb, result.stderr)
+            assert len(result.stderr.splitlines()) == 1, (heap_kb, result.stderr)
     assert codes[0] == 2 and codes[-1] == 0 and codes == sorted(codes, reverse=True), codes
