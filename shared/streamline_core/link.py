@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
         downlink: "Downlink"
         topics: "dict[str, TopicConfig]"
+        memory_errors: int
 
         def hub_opened(self, session: "Session") -> None: ...
         def forked(self, log: "Log | FeedSource", parting: "Parting") -> None: ...
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 REGREET_MS = 500
+NO_MEMORY = "no memory"
+NO_MEMORY_MS = 500  # for others to give some back
 ROUND_TRIP_MS_TRUSTED = 2000
 SHRINKS_MAX = 6
 FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
@@ -206,6 +209,7 @@ class Link:
         """Take a frame. One that is broken, of another session, or out of turn is counted and dropped."""
         self.counters["frames_in"] += 1
         self.counters["bytes_in"] += len(data)
+        session = None
         try:
             frame = frames.decode(data)
             session = self.session
@@ -216,6 +220,17 @@ class Link:
         except ProtocolError as error:
             self.counters["refused_frames"] += 1
             self.why_refused = str(error)
+        except MemoryError:
+            self._owner.memory_errors += 1
+            self.counters["refused_frames"] += 1
+            self.why_refused = "no memory for it"
+            if session is not None:  # taken up half-way: the next session begins with what is stored on both sides
+                self._out_of_memory()
+
+    def _out_of_memory(self) -> None:
+        """What the session believes of either side may be half true."""
+        self._drop(NO_MEMORY)
+        self._greet_at_ms = self._now() + max(NO_MEMORY_MS, self._backoff.wait_ms())
 
     def next_frame(self) -> "bytes | memoryview | None":
         """The next frame to carry, valid until the next call; None if nothing may leave now."""
@@ -226,7 +241,12 @@ class Link:
         if self.pacing.cpu_wait_ms(now_ms):
             return None
         level = self._level(now_ms)
-        frame = session.next_frame(level, now_ms)
+        try:
+            frame = session.next_frame(level, now_ms)
+        except MemoryError:
+            self._owner.memory_errors += 1
+            self._out_of_memory()
+            return None
         if frame is None:
             return None
         if frame[0] == frames.DATA and level == ALL:
@@ -269,7 +289,11 @@ class Link:
                 return -1
             if now_ms < self._greet_at_ms:
                 return self._greet_at_ms
-            self._greet(now_ms)
+            try:
+                self._greet(now_ms)
+            except MemoryError:
+                self._owner.memory_errors += 1
+                self._out_of_memory()
         session = self.session
         if session is None:
             return self._greet_at_ms

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 STORAGE_ID_BYTES = 8
 AS_CONFIGURED, PAUSED, RESUMED = 0, 1, 2  # what an operator has said about sync
 RETRY_SLOTS_MS = 5000
+MEMORY_WAIT_MS = 100  # until what there was no memory for is tried again
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
 FEED_CREDIT_BYTES_MAX = 1 << 20
 EVICT_PARTS = 8  # a topic whose queue evicts gives back about so much of what may be owed at once
@@ -77,6 +78,7 @@ class Node:
         self._steered = AS_CONFIGURED
         self._slots_tried_ms = 0
         self._reopen_at_ms: "dict[str, int]" = {}
+        self.memory_errors = 0  # how often something was put off, dropped or refused for want of memory
         log = config.log
         self._limits = LogLimits(
             log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max,
@@ -331,6 +333,9 @@ class Node:
                 deadlines.append(log.tick(now_ms))
             except StorageFull:
                 deadlines.append(self._reopen(log, now_ms))
+            except MemoryError:  # what it has is kept, and tried again
+                self.memory_errors += 1
+                deadlines.append(now_ms + MEMORY_WAIT_MS)
         if self.tables.topics and self.tables.tick():
             deadlines.append(now_ms)
         deadlines.extend(self.downlink.tick(now_ms))
@@ -364,6 +369,9 @@ class Node:
             del self._reopen_at_ms[log.folder]
             try:
                 recover(log, self.entropy)
+            except MemoryError as error:
+                self.memory_errors += 1
+                log.failure = error
             except (OSError, StreamlineError) as error:
                 log.failure = error
             return now_ms
