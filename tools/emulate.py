@@ -2,18 +2,22 @@
 
 Usage: python tools/emulate.py BOARD [--line-port PORT] [--new]
 
-Ctrl-C goes to the board, where it ends the agent and gives MicroPython's prompt; Ctrl-A X ends the emulator.
+Ctrl-C goes to the board, where it ends the agent and gives MicroPython's prompt; Ctrl-A X ends the emulator, where that is QEMU, Ctrl-D
+where it is that of a Raspberry Pi Pico.
 """
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 
+import pico_emulator
 import toolchain
 from board_image import OUT, BadCall, build, load_board
 from emulator import Emulator
 
 FOLDER = OUT.parent / "emulate"
+RP2040 = "rp2040"  # the machine that QEMU has not
 
 
 def main() -> int:
@@ -26,7 +30,10 @@ def main() -> int:
         board = load_board(arguments.board)
         if "emulator" not in board:
             raise BadCall("there is no emulator here for {0}; make flash BOARD={0} is for the real board".format(board["name"]))
-        toolchain.need("qemu-system-arm", "qemu-system-arm")
+        if board["emulator"]["machine"] != RP2040:
+            toolchain.need("qemu-system-arm", "qemu-system-arm")
+        elif importlib.util.find_spec("rp2040py") is None:
+            raise toolchain.Missing(pico_emulator.MISSING)
         image = build(board["name"])
     except (BadCall, toolchain.Missing) as error:
         print("emulate: %s" % error, file=sys.stderr)
@@ -36,9 +43,18 @@ def main() -> int:
         return 1
     folder = FOLDER / board["name"]
     folder.mkdir(parents=True, exist_ok=True)
-    emulator = Emulator(board, image.path, folder, arguments.line_port)
     if arguments.new:
-        emulator.flash.unlink(missing_ok=True)
+        (folder / "flash.bin").unlink(missing_ok=True)
+    if board["emulator"]["machine"] == RP2040:
+        pico = pico_emulator.PicoEmulator(image.path, folder, arguments.line_port)
+        print("%s: its line is socket://127.0.0.1:%d, its flash %s; Ctrl-D ends it" % (board["name"], pico.line_port, pico.flash))
+        pico.start()
+        try:
+            pico.terminal()
+        finally:
+            pico.kill()
+        return 0
+    emulator = Emulator(board, image.path, folder, arguments.line_port)
     emulator.new_flash()
     print("%s: its line is socket://127.0.0.1:%d, its flash %s; Ctrl-A X ends it" % (board["name"], emulator.line_port, emulator.flash))
     return subprocess.run(emulator.command("mon:stdio"), check=False).returncode

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ class PicoEmulator:
         self.new_flash()
         ports = [str(self.line_port), str(self.console_port)]
         command = [sys.executable, __file__, str(self._image), str(self.flash), *ports, str(self._log)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
         assert self._process.stdout is not None
         first = self._process.stdout.readline()
         if first != LISTENING:
@@ -74,6 +77,27 @@ class PicoEmulator:
         """Type on the USB serial port."""
         with socket.create_connection(("127.0.0.1", self.console_port), START_SECS) as connection:
             connection.sendall(text.encode())
+
+    def terminal(self) -> None:
+        """The USB serial port on this terminal, by lines: Ctrl-C goes to the board, the end of the input ends it."""
+        with socket.create_connection(("127.0.0.1", self.console_port), START_SECS) as connection:
+            threading.Thread(target=self._show, args=(connection,), daemon=True).start()
+            while True:
+                try:
+                    line = sys.stdin.readline()
+                    if not line:
+                        return
+                    connection.sendall(line.replace("\n", "\r").encode())
+                except KeyboardInterrupt:
+                    connection.sendall(b"\x03")
+
+    def _show(self, connection: socket.socket) -> None:
+        try:
+            while data := connection.recv(4096):
+                sys.stdout.buffer.write(data)
+                sys.stdout.flush()
+        except OSError:
+            pass  # the terminal is over
 
     def reset(self) -> None:
         """The reset pin."""

@@ -53,6 +53,7 @@ class Sample:
     erases: int
     pending: int
     offline: bool
+    memory_errors: int = 0
 
 
 @dataclass
@@ -97,8 +98,8 @@ class Board:
             if words[:1] == [b"t"]:
                 return int(words[1])
 
-    def go_on(self, order: bytes = b"") -> None:
-        self._in.write(order + b"\n")
+    def go_on(self, order: bytes = b"g") -> None:
+        self._in.write(order)
         self._in.flush()
 
     def sample(self, at_ms: int, offline: bool) -> Sample:
@@ -109,8 +110,8 @@ class Board:
             if b"free" in words and b"sz:" in words:  # … max free sz: N, in blocks of four words
                 piece = int(words[-1].rstrip(b","))
             elif words[:1] == [b"r"]:
-                used, free, produced, refused, erases, pending = [int(word) for word in words[1:]]
-                return Sample(at_ms, used, free, piece, produced, refused, erases, pending, offline)
+                used, free, produced, refused, erases, pending, errors = [int(word) for word in words[1:]]
+                return Sample(at_ms, used, free, piece, produced, refused, erases, pending, offline, errors)
 
     def end(self) -> None:
         self._process.kill()

@@ -3,8 +3,9 @@
 Rule: nothing of the core or the shell is replaced but the clock and the flash. Time goes on only when a turn has nothing more to do at its
 moment, or the far end has answered; so a day takes minutes, and no wait is a real one. Must not know: what is measured of it.
 
-Usage: micropython -m soak_board CONFIG FLASH BLOCKS RECORDS_MAX EVERY_MS PER_STEP. After each turn it prints "t NOW_MS" and waits for a
-line: empty to go on, "m" to report its heap, "q" to stop.
+Usage: micropython -m soak_board CONFIG FLASH BLOCKS RECORDS_MAX EVERY_MS PER_STEP. After each turn it prints "t NOW_MS", and waits for a
+byte: "g" to go on, "m" to report its heap, "0" to "9" to fill the heap up until so little is left as SQUEEZES says, "f" to free that, "q"
+to stop. Nothing of this allocates, since there may be nothing to allocate.
 """
 
 import gc
@@ -22,6 +23,9 @@ from streamline_core.errors import QueueFull, StorageFull
 BLOCK_BYTES = 4096
 VALUE = b"%010d,21.5,1013.2,48"
 STEP_MS_MAX = 1000
+SQUEEZES = (0, 64, 256, 512, 1024, 2048, 3072, 4096, 8192, 16384)  # bytes left
+PIECE_BYTES_MIN = 16
+STOP, REPORT, FREE, DIGIT = 113, 109, 102, 48  # q, m, f, 0
 _COUNT, _BLOCK_BYTES, _ERASE = 4, 5, 6
 
 
@@ -93,15 +97,39 @@ class Readings:
             return now_ms + STEP_MS_MAX
         if now_ms >= self._at_ms:
             self._at_ms += self._every_ms
-            n = min(self._per_step, self._left)
-            self._left -= n
-            for _ in range(n):
+            for _ in range(min(self._per_step, self._left)):
                 try:
                     node.produce("readings", VALUE % self.produced)
                     self.produced += 1
                 except (QueueFull, StorageFull):
                     self.refused += 1
+                self._left -= 1
         return self._at_ms
+
+
+class Ballast:
+    """Fills the heap."""
+
+    def __init__(self):
+        self._pieces = None
+
+    def load(self, left_bytes):
+        """Until no more than so much is free."""
+        self.free()
+        size = 65536
+        while size >= PIECE_BYTES_MIN:
+            if gc.mem_free() - size < left_bytes:
+                size //= 2
+                continue
+            try:
+                self._pieces = (self._pieces, bytearray(size))
+            except MemoryError:
+                size //= 2
+
+    def free(self):
+        while self._pieces is not None:  # one by one: a long chain is no tree to mark
+            self._pieces = self._pieces[0]
+        gc.collect()
 
 
 def main(arguments):
@@ -115,18 +143,22 @@ def main(arguments):
     loop_module.BoardClock = lambda: clock
     loop_module.FileStorage = lambda folder: FlashStorage(flash, FileStorage(folder))
     loop = loop_module.Loop(config, readings)
-    order, poll = sys.stdin, loop._poll
+    ballast, poll, read, order = Ballast(), loop._poll, sys.stdin.buffer.readinto, bytearray(1)
     while True:
         wait_ms = loop.turn()
         print("t", clock.now_ms)
-        line = order.readline()
-        if line == "q\n" or not line:
+        if not read(order) or order[0] == STOP:
             break
-        if line == "m\n":
+        if order[0] == REPORT:
             report(loop, readings, flash)
+        elif order[0] == FREE:
+            ballast.free()
+        elif DIGIT <= order[0] < DIGIT + len(SQUEEZES):
+            ballast.load(SQUEEZES[order[0] - DIGIT])
         for _ in poll.ipoll(0):  # what the loop's own wait would end with
             wait_ms = 1
         clock.now_ms += min(STEP_MS_MAX, max(1, wait_ms))
+    ballast.free()
     loop.close()
     report(loop, readings, flash)
 
@@ -135,8 +167,10 @@ def report(loop, readings, flash):
     """What `micropython.mem_info` prints after a collection, then a line of numbers."""
     gc.collect()
     micropython.mem_info()
-    row = loop.node.ledger()[-1]
-    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, row["pending"] + row["buffered"])
+    node = loop.node
+    row = node.ledger()[-1]
+    pending = row["pending"] + row["buffered"]
+    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, pending, node.memory_errors)
 
 
 main(sys.argv[1:])

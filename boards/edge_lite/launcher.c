@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "py/cstack.h"
 #include "py/mpconfig.h"
@@ -15,6 +16,8 @@
 
 #define HEAP_DEFAULT "512k"
 #define HEAP_OPTION "--heap"
+#define HEAP_MIN "96k" // with less not even the command line is read
+#define HEAP_BYTES_MIN (96 * 1024)
 
 // The port allows itself 40,000 bytes on 32 bits, and keeps a path of PATH_MAX in them for each import within another: nine of those, and
 // the agent does not start. Linux gives a process 8 MB.
@@ -35,6 +38,15 @@ static void on_sigterm(int number) {
     mp_sched_keyboard_interrupt();
 }
 
+// Of a size with k or m behind it; 0 where it is none.
+static long bytes_of(const char *size) {
+    char *end;
+    long n = strtol(size, &end, 10);
+    long unit = *end == 'k' || *end == 'K' ? 1024 : *end == 'm' || *end == 'M' ? 1024 * 1024 : 1;
+    end += unit != 1;
+    return *end == 0 && n > 0 && n < 65536L * 1024 / unit * 16 ? n * unit : 0;
+}
+
 int main(int argc, char **argv) {
     stack_top = __builtin_frame_address(0);
     char heap[32 + sizeof("heapsize=")] = "heapsize=" HEAP_DEFAULT;
@@ -46,8 +58,8 @@ int main(int argc, char **argv) {
     int n = 0, at = 1;
     words[n++] = argv[0];
     if (at < argc && strcmp(argv[at], HEAP_OPTION) == 0) {
-        if (at + 1 >= argc || strlen(argv[at + 1]) == 0 || strlen(argv[at + 1]) > 31) {
-            fprintf(stderr, "%s: --heap takes a size such as 512k or 2m\n", argv[0]);
+        if (at + 1 >= argc || strlen(argv[at + 1]) > 31 || bytes_of(argv[at + 1]) < HEAP_BYTES_MIN) {
+            fprintf(stderr, "%s: --heap takes a size of " HEAP_MIN " or more, such as 512k or 2m\n", argv[0]);
             return 2;
         }
         strcpy(heap + strlen("heapsize="), argv[at + 1]);
@@ -58,6 +70,7 @@ int main(int argc, char **argv) {
     if (at < argc && strcmp(argv[at], "--repl") == 0) {
         at++;
     } else {
+        umask(077); // what the agent keeps, and its control socket, are its user's alone
         struct sigaction action;
         memset(&action, 0, sizeof(action));
         action.sa_handler = on_sigterm;

@@ -13,5 +13,3 @@
 #define MICROPY_PY_BLUETOOTH                    (0)
 #define MICROPY_PY_ESPNOW                       (0)
 #define MICROPY_PY_FRAMEBUF                     (0)
-#define MICROPY_PY_WEBSOCKET                    (0)
-#define MICROPY_PY_WEBREPL                      (0)

@@ -13,8 +13,6 @@
 #define MICROPY_PY_BLUETOOTH                    (0)
 #define MICROPY_PY_ESPNOW                       (0)
 #define MICROPY_PY_FRAMEBUF                     (0)
-#define MICROPY_PY_WEBSOCKET                    (0)
-#define MICROPY_PY_WEBREPL                      (0)
 
 // Boards come with a USB of the chip's own, with a serial converter, or with both: either has the prompt.
 #define MICROPY_HW_ENABLE_UART_REPL             (1)

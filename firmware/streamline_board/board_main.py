@@ -15,7 +15,7 @@ gc.threshold(8192)  # collect early and often: a small heap stays in one piece
 import machine
 from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
 
-from . import boot
+from . import boot, watchdog
 from .main import let_go
 
 CONFIG = "/edge.json"
@@ -70,15 +70,18 @@ def _application(topics):
     return app.Source(topics)
 
 
-def run(network=None):
+def run(network=None, watchdog_ms=watchdog.TIMEOUT_MS):
     """Run the agent until somebody at the console interrupts it. network: a class with `turn(now_ms)`, made with the clock and the entropy
-    of the board, where something has to be joined before a link can work."""
+    of the board, where something has to be joined before a link can work. watchdog_ms: without a turn of the loop for so long the board
+    is reset; 0 for never."""
+    dog = watchdog.start(watchdog_ms)
     config, reason = None, boot.fault
     if reason is None:
         try:
             config = _configuration()
         except OSError:
             print("streamline: %s is missing: streamline-cli board provision writes it" % CONFIG)
+            _hand_over(dog)
             return
         except UsageError as error:
             reason = "%s" % error
@@ -87,8 +90,9 @@ def run(network=None):
         reason = "the agent ended %d times in a row within %d s; the last time: %s" % (starts, LASTED_MS // 1000, _last_crash())
     if reason is None:
         _note(starts + 1)
-        reason = _agent(config, network)
+        reason = _agent(config, network, dog)
         if reason is None:
+            _hand_over(dog)
             return
     from . import safe_mode
 
@@ -100,10 +104,17 @@ def run(network=None):
             joined = network(BoardClock(), BoardEntropy())
         except StreamlineError as error:
             print("streamline: %s" % error)
-    if safe_mode.run(config, reason, joined):
+    if safe_mode.run(config, reason, joined, dog.feed):
         _note(STARTS_MAX - 1)  # one more try
         machine.reset()
     _note(0)
+    _hand_over(dog)
+
+
+def _hand_over(dog):
+    """Nothing turns any more: the console has the board."""
+    if not dog.keep():
+        print("streamline: the watchdog starts the board again soon; run(watchdog_ms=0) in its main.py leaves it out")
 
 
 def _configuration():
@@ -118,15 +129,16 @@ def _configuration():
     return config
 
 
-def _agent(config, network):
+def _agent(config, network, dog):
     """None after an orderly end; why the agent cannot be had with this configuration. A crash resets the board."""
     try:
         from .flash_storage import FlashStorage
         from .loop import Loop
         from .storage import FileStorage
 
-        storage = FlashStorage(boot.log, FileStorage(config.data_dir))
-        loop = Loop(config, Readings(config.topics, lambda: _note(0)), storage=storage, network=network)
+        device = watchdog.SteppingDevice(boot.log, dog) if dog.running else boot.log
+        storage = FlashStorage(device, FileStorage(config.data_dir))
+        loop = Loop(config, Readings(config.topics, lambda: _note(0)), storage=storage, network=network, watchdog=dog)
         print("streamline: node %s runs, %d topics" % (config.node_id, len(config.topics)))
         loop.run()
     except UsageError as error:

@@ -14,6 +14,7 @@ READS_PER_TURN = 64
 FRAMES_PER_TURN = 16  # then records get their turn
 ASK_FREE_BYTES = 20480  # of the heap; with less, nobody is answered: sync needs it more
 ASK_MS = 250  # a flood of questions is no reason to look for memory all the time
+NO_MEMORY = "no memory"
 POLLIN, POLLOUT = 1, 4
 
 
@@ -111,12 +112,21 @@ class Carrier:
                 self._write()
             except (OSError, ProtocolError, QueueFull) as error:
                 self._close(str(error))
+            except MemoryError:  # what of a packet was taken up nobody knows
+                self._node.memory_errors += 1
+                gc.collect()
+                self._close(NO_MEMORY)
 
     def _open(self, now_ms):
         try:
             stream = self._begin(now_ms)
         except (OSError, ValueError) as error:
             self._later("no connection: %s" % error)
+            return
+        except MemoryError:
+            self._node.memory_errors += 1
+            gc.collect()
+            self._later(NO_MEMORY)
             return
         self._stream = stream
         self._polled = getattr(stream, "polled", stream)

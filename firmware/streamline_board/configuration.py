@@ -64,7 +64,12 @@ def load(path):
 
 
 def _fitting(config):
-    """What a board cannot honour is refused by name."""
+    """What a board, or the image that runs on it, cannot honour is refused by name."""
+    if config.cloud_endpoint is not None:
+        try:
+            from streamline_core import link  # noqa: F401 (an image without edge-sync has none)
+        except ImportError:
+            raise UsageError("cloud_endpoint: this image was built without edge-sync; remove it, or use an image that has it")
     if config.sync.condition is not None and config.sync.condition.startswith("command:"):
         raise UsageError("sync.condition: a board runs no commands; use file: or no file:")
     if config.serial:

@@ -103,8 +103,9 @@ class FlashStorage:
         segment = self._segments.get(name)
         if segment is None:
             return self._files.ticket_for(OSError(errno.ENOENT, name))
-        error, segment.error = segment.error, None
-        return self._files.ticket_for(error)
+        ticket = self._files.ticket_for(segment.error)
+        segment.error = None
+        return ticket
 
     def completed(self):
         """[(ticket, error or None)] of all that was asked since the last call."""

@@ -60,7 +60,7 @@ class BoardLink(Carrier):
         if scheme == "mqtts":
             try:
                 return _tls(sock, host, self._config)
-            except (OSError, ValueError):
+            except (OSError, ValueError, MemoryError):
                 sock.close()
                 raise
         return sock

@@ -3,6 +3,7 @@
 Rule: nothing in it waits for a network; between two turns it sleeps in one poll. Must not know: sockets, files.
 """
 
+import gc
 import os
 import select
 import sys
@@ -23,6 +24,7 @@ WAIT_MS_MAX = 1000
 LINES_PER_TURN = 200
 FULL_WAIT_MS = 5
 CONDITION_MS = 5000
+MEMORY_WAIT_MS = 100  # until what there was no memory for is tried again
 COLLECT_EVERY = 64  # turns: a small heap stays in one piece
 
 
@@ -64,9 +66,10 @@ def link_class(config):
 
 class Loop:
     """config: an EdgeConfig; source: what gives readings, or None; lines: a topic that gets the lines of standard input, or None; storage:
-    in place of files in the data directory; network: a class of what has to be joined before a link can work, or None."""
+    in place of files in the data directory; network: a class of what has to be joined before a link can work, or None; watchdog: what
+    is fed by each turn that did its work, or None."""
 
-    def __init__(self, config, source=None, lines=None, status=False, storage=None, network=None):
+    def __init__(self, config, source=None, lines=None, status=False, storage=None, network=None, watchdog=None):
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
         self.meter = BoardMeter()
@@ -88,6 +91,8 @@ class Loop:
         self._condition = config.sync.condition
         self._condition_at_ms = 0
         self._turns = 0
+        self._watchdog = watchdog
+        self._done = []  # tickets to tell the node of
         self._draining = False
         self._ended = False
         self._line = b""
@@ -116,11 +121,29 @@ class Loop:
         return door
 
     def _tickets(self):
-        for ticket, error in self.storage.completed():
-            self.node.synced(ticket, error)
+        if not self._done:
+            self._done = self.storage.completed()
+        while self._done:  # one that there was no memory for is told again
+            row = self._done[0]
+            self.node.synced(row[0], row[1])
+            self._done.pop(0)
 
     def turn(self):
-        """One turn; returns how long it may wait now, in ms."""
+        """One turn; returns how long it may wait now, in ms. What there was no memory for is tried again soon."""
+        try:
+            wait_ms = self._turn()
+            if self._watchdog is not None:
+                self._watchdog.feed()
+            return wait_ms
+        except MemoryError:
+            self._out_of_memory()
+            return MEMORY_WAIT_MS
+
+    def _out_of_memory(self):
+        self.node.memory_errors += 1
+        gc.collect()
+
+    def _turn(self):
         node, clock = self.node, self.clock
         now_ms = clock.monotonic_ms()
         deadlines = [now_ms + WAIT_MS_MAX]
@@ -129,6 +152,9 @@ class Loop:
                 deadlines.append(self._source.produce(node, now_ms))
             except (QueueFull, StorageFull):
                 self.refused += 1
+            except MemoryError:
+                self.refused += 1
+                self._out_of_memory()
         if self._condition is not None and now_ms >= self._condition_at_ms:
             self._condition_at_ms = now_ms + CONDITION_MS
             node.gate.condition(_holds(self._condition))
@@ -199,7 +225,7 @@ class Loop:
             try:
                 self.node.produce(self._lines, line)
                 return
-            except (QueueFull, StorageFull):
+            except (QueueFull, StorageFull, MemoryError):
                 self.node.tick()
                 self._tickets()
                 if self._link is not None:

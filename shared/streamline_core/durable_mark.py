@@ -34,6 +34,10 @@ class DurableMark:
         """A batch of an idempotent producer was written."""
         self._stored.append((producer, sequence, offset, count))
 
+    def forget_last(self) -> None:
+        """What `stored` was told last was not written after all."""
+        self._stored.pop()
+
     def asked_for(self, ticket: int, upto: int) -> None:
         """A sync is under way, after which all below `upto` is durable. Ticket 0: nothing needs to be synced."""
         self._syncs.append([ticket, upto, self._unasked_bytes])

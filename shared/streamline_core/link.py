@@ -4,28 +4,27 @@ Rule: an unreachable hub is a state, never an error; retries wait with full jitt
 does not wait for intervals and windows. Knows nothing of MQTT or of logs' insides.
 """
 
-from . import frames
-from .backoff import jitter
+from . import VERSION, frames
+from .backoff import Backoff, jitter
 from .errors import ProtocolError
+from .pacing import Pacing
 from .schedule import ALL, NOTHING, URGENT, Schedule
-from .session import OPEN, Session
+from .session import EDGE, OPEN, Identity, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Protocol
 
-    from .backoff import Backoff
     from .codec import Codecs
-    from .config import SyncConfig, TopicConfig
+    from .config import EdgeConfig, SyncConfig, TopicConfig
     from .downlink import Downlink
     from .hub_feeds import FeedSource
     from .log import Log
-    from .pacing import Pacing
-    from .ports import Entropy
+    from .node import Node
+    from .ports import Entropy, Meter
     from .receiver import StreamReceiver
     from .reconcile import Dot
     from .sender import Parting, StreamSender
-    from .session import Identity
     from .store_ops import Op
 
     class LinkOwner(Protocol):
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
         downlink: "Downlink"
         topics: "dict[str, TopicConfig]"
+        memory_errors: int
 
         def hub_opened(self, session: "Session") -> None: ...
         def forked(self, log: "Log | FeedSource", parting: "Parting") -> None: ...
@@ -40,8 +40,23 @@ if TYPE_CHECKING:
 
 
 REGREET_MS = 500
+NO_MEMORY = "no memory"
+NO_MEMORY_MS = 500  # for others to give some back
 ROUND_TRIP_MS_TRUSTED = 2000
 SHRINKS_MAX = 6
+FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
+
+
+def make_link(node: "Node", config: "EdgeConfig", codecs: "Codecs", now: "Callable[[], int]", meter: "Meter | None") -> "Link":
+    """The link of a node, with all the buffers that it will ever have."""
+    raw_bytes = min(frames.RAW_BYTES_MAX // 2, (FRAMES_WORTH if codecs.compresses else 1) * config.frame_bytes_max)
+    buf = bytearray(max(raw_bytes, config.log.batch_bytes) + frames.DATA_HEADER_BYTES)
+    me = Identity(config.node_id, EDGE, node.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
+    sync = config.sync
+    backoff = Backoff(node.entropy, sync.retry.initial_ms, sync.retry.max_ms)
+    cpu_ms = meter.cpu_ms if meter is not None else None
+    pacing = Pacing(sync.bandwidth_limit, config.resources.max_cpu_percent or 0, cpu_ms, now())
+    return Link(me, node, codecs, node.entropy, buf, backoff, sync, pacing, now)
 
 
 class Link:
@@ -76,6 +91,7 @@ class Link:
         self._codecs = codecs
         self._entropy = entropy
         self._buffer = read_buffer
+        self.read_bytes = len(read_buffer)
         self._config = config
         self._now = now
         self._backoff = backoff
@@ -193,6 +209,7 @@ class Link:
         """Take a frame. One that is broken, of another session, or out of turn is counted and dropped."""
         self.counters["frames_in"] += 1
         self.counters["bytes_in"] += len(data)
+        session = None
         try:
             frame = frames.decode(data)
             session = self.session
@@ -203,6 +220,17 @@ class Link:
         except ProtocolError as error:
             self.counters["refused_frames"] += 1
             self.why_refused = str(error)
+        except MemoryError:
+            self._owner.memory_errors += 1
+            self.counters["refused_frames"] += 1
+            self.why_refused = "no memory for it"
+            if session is not None:  # taken up half-way: the next session begins with what is stored on both sides
+                self._out_of_memory()
+
+    def _out_of_memory(self) -> None:
+        """What the session believes of either side may be half true."""
+        self._drop(NO_MEMORY)
+        self._greet_at_ms = self._now() + max(NO_MEMORY_MS, self._backoff.wait_ms())
 
     def next_frame(self) -> "bytes | memoryview | None":
         """The next frame to carry, valid until the next call; None if nothing may leave now."""
@@ -213,7 +241,12 @@ class Link:
         if self.pacing.cpu_wait_ms(now_ms):
             return None
         level = self._level(now_ms)
-        frame = session.next_frame(level, now_ms)
+        try:
+            frame = session.next_frame(level, now_ms)
+        except MemoryError:
+            self._owner.memory_errors += 1
+            self._out_of_memory()
+            return None
         if frame is None:
             return None
         if frame[0] == frames.DATA and level == ALL:
@@ -256,7 +289,11 @@ class Link:
                 return -1
             if now_ms < self._greet_at_ms:
                 return self._greet_at_ms
-            self._greet(now_ms)
+            try:
+                self._greet(now_ms)
+            except MemoryError:
+                self._owner.memory_errors += 1
+                self._out_of_memory()
         session = self.session
         if session is None:
             return self._greet_at_ms

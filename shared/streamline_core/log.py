@@ -2,6 +2,7 @@
 
 Rule: a record is accepted into a buffer allocated once, written with its batch, and durable when the storage says so;
 only what is below the durable mark is offered to anybody. The head segment is appended to, eviction takes the oldest.
+A MemoryError leaves it as it was, or with a `failure`, and then it is opened again from what is stored.
 Each opening draws a term. Knows nothing of sessions; the node tells it what the other side confirmed.
 """
 
@@ -204,14 +205,16 @@ class Log:
         builder = self._builder
         if self.failure is not None or self._mark.unsynced_bytes > self.limits.buffer_bytes:
             self._check_room(len(value))
+        if self._commit_at_ms < 0:
+            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
+        if producer:
+            self.producers.expect(producer, sequence, self.next)
         if not builder.add(value, producer, sequence):
             self.cut()
             if not builder.add(value, producer, sequence):
                 builder.count = 0
                 raise self._too_large(len(value))
         offset = self.written + builder.count - 1
-        if self._commit_at_ms < 0:
-            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
         if producer:
             self.producers.note(producer, sequence, offset, 1)
         return offset
@@ -233,13 +236,15 @@ class Log:
         if size > self.limits.batch_bytes - HEADER_BYTES - (64 if not extension else 64 + MOVE_ROOM_BYTES):
             raise self._too_large(size)
         builder = self._builder
+        if self._commit_at_ms < 0:
+            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
+        if producer:
+            self.producers.expect(producer, sequence, self.next)
         if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence, tombstone, extension):
             self.cut()
             if not builder.add_full(value, key, headers, timestamp_ms, producer, sequence, tombstone, extension):
                 raise self._too_large(size)
         offset = self.written + builder.count - 1
-        if self._commit_at_ms < 0:
-            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
         if producer:
             self.producers.note(producer, sequence, offset, 1)
         return offset
@@ -346,16 +351,25 @@ class Log:
         count = self._builder.count
         if count:
             builder, base = self._builder, self.written
-            head, body = builder.take(base, self.term, self._behind)
-            self._write(head, body, count)
-            if builder.producer:
+            if builder.producer:  # first: afterwards there may be no memory for it
                 self._mark.stored(builder.producer, builder.sequence, base, count)
+            try:
+                head, body = builder.take(base, self.term, self._behind)
+                self._write(head, body, count)
+            except MemoryError:
+                if self.failure is None:  # nothing has been stored: it stays in the buffer
+                    builder.count = count
+                    if builder.producer:
+                        self._mark.forget_last()
+                raise
 
     def _write(self, head: "Buffer", body: "Buffer", span: int) -> None:
         size = len(head) + len(body)
         if self.written + span > OFFSET_MAX:
             raise StorageFull("%s: its offsets are used up" % self.folder)
         limits = self.limits
+        if self._commit_at_ms < 0:
+            self._commit_at_ms = self.clock.monotonic_ms() + limits.commit_interval_ms
         if not self._head_open or self.sizes[-1] + size > limits.segment_bytes:
             self._roll()
         elif limits.segment_records and self.written - self.bases[-1] >= limits.segment_records:
@@ -364,25 +378,27 @@ class Log:
         try:
             self.storage.append(name, head)
             self.storage.append(name, body)
-        except (StorageFull, OSError) as error:
+            self.sizes[-1] += size
+            self.total_bytes += size
+            self.limits.budget.left -= size
+            self.written += span
+            self._mark.wrote(size)
+        except (StorageFull, OSError, MemoryError) as error:  # how much of it is there nobody knows
             self.failure = error
             raise StorageFull("%s: %s" % (self.folder, error))
-        self.sizes[-1] += size
-        self.total_bytes += size
-        self.limits.budget.left -= size
-        self.written += span
-        self._mark.wrote(size)
-        if self._commit_at_ms < 0:
-            self._commit_at_ms = self.clock.monotonic_ms() + self.limits.commit_interval_ms
 
     def _roll(self) -> None:
         if self._head_open:
             self._sync()
-        self.bases.append(self.written)
-        self.sizes.append(0)
-        self._head_open = True
         extend(self.state.lineage, self.term, self.written)
         thin(self.state.lineage, self.state.reported)
+        self.sizes.append(0)
+        try:
+            self.bases.append(self.written)
+        except MemoryError:
+            self.sizes.pop()
+            raise
+        self._head_open = True
 
     # Making durable
 
@@ -439,9 +455,9 @@ class Log:
 
     def _advance(self) -> None:
         if self.failure is None and not self.held:
-            before = self._mark.offset
-            self._mark.advance(self.state.producers)
-            if self._mark.offset != before:
+            try:
+                self._mark.advance(self.state.producers)
+            finally:  # without memory to note a producer it has moved all the same
                 self.durable = min(self._mark.offset, self.ends_at) if self.sealed else self._mark.offset
         if self._head_open and self.state.checkpoint < self.bases[-1] <= self.durable:
             self.state.checkpoint = self.bases[-1]
@@ -534,4 +550,5 @@ class Log:
 
     def _remove_noted(self) -> None:
         while self._removals and self._removals[0][0] <= self.state.slots.durable_version:
-            self.storage.remove(self._removals.pop(0)[1])
+            self.storage.remove(self._removals[0][1])
+            self._removals.pop(0)

@@ -4,19 +4,15 @@ Rule: everything that takes time is a ticket or a deadline; what producers hand 
 after any input and at the deadline it returned, and carries frames and tickets. Knows nothing of files, sockets or asyncio.
 """
 
-from . import VERSION, cbor, frames, report
-from .absent import NoDownlink, NoTables
-from .backoff import Backoff
+from . import cbor, report
+from .absent import NoDownlink, NoLink, NoTables
 from .errors import StorageFull, StreamlineError, UsageError
 from .eviction import Evictor
 from .hlc import HybridClock
 from .intake import Intake
-from .link import ROUND_TRIP_MS_TRUSTED, Link
 from .log_limits import LogLimits
-from .pacing import Pacing
 from .partition import Partition
 from .recovery import recover
-from .session import EDGE, Identity
 from .slots import Slots
 from .topic import TopicDefinition
 
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
     from .expiry import Expiry
     from .gate import Gate
     from .hub_feeds import FeedSource
+    from .link import Link
     from .local_consumers import LocalConsumers
     from .log import Log
     from .ports import Buffer, Clock, Entropy, Meter, Storage
@@ -45,8 +42,8 @@ if TYPE_CHECKING:
 STORAGE_ID_BYTES = 8
 AS_CONFIGURED, PAUSED, RESUMED = 0, 1, 2  # what an operator has said about sync
 RETRY_SLOTS_MS = 5000
+MEMORY_WAIT_MS = 100  # until what there was no memory for is tried again
 REOPEN_MS = 2000  # how long after a storage failure a log is tried again
-FRAMES_WORTH = 8  # of batches that compression may bring down to one frame
 FEED_CREDIT_BYTES_MAX = 1 << 20
 EVICT_PARTS = 8  # a topic whose queue evicts gives back about so much of what may be owed at once
 MEASURED = ("max_memory", "max_cpu_percent", "max_file_descriptors", "max_connections")  # limits that need somebody who measures
@@ -81,6 +78,7 @@ class Node:
         self._steered = AS_CONFIGURED
         self._slots_tried_ms = 0
         self._reopen_at_ms: "dict[str, int]" = {}
+        self.memory_errors = 0  # how often something was put off, dropped or refused for want of memory
         log = config.log
         self._limits = LogLimits(
             log.segment_bytes, log.batch_bytes, log.buffer_bytes, log.commit_interval_ms, log.producers_max,
@@ -115,27 +113,25 @@ class Node:
             self.entropy.fill(fresh)
             self.storage_id = bytes(fresh)
             self._slots.save(self.storage_id)
-        log, limits = config.log, self._limits
-        frames_worth = FRAMES_WORTH if self._codecs.compresses else 1
-        raw_bytes = min(frames.RAW_BYTES_MAX // 2, frames_worth * config.frame_bytes_max)
-        buf = bytearray(max(raw_bytes, log.batch_bytes) + frames.DATA_HEADER_BYTES)
-        self._prepare(limits, max(len(buf), min(FEED_CREDIT_BYTES_MAX, log.buffer_bytes)))
+        link = self._make_link()
+        self._prepare(self._limits, max(link.read_bytes, min(FEED_CREDIT_BYTES_MAX, config.log.buffer_bytes)))
         for name in sorted(self.topics):
-            self._open_topic(name, limits)
-        me = Identity(config.node_id, EDGE, self.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
-        sync = config.sync
-        backoff = Backoff(self.entropy, sync.retry.initial_ms, sync.retry.max_ms)
-        now, meter = self.clock.monotonic_ms, self._meter
-        cpu_ms = meter.cpu_ms if meter is not None else None
-        pacing = Pacing(sync.bandwidth_limit, config.resources.max_cpu_percent or 0, cpu_ms, now())
-        self.link = Link(me, self, self._codecs, self.entropy, buf, backoff, sync, pacing, now)
+            self._open_topic(name, self._limits)
+        self.link = link
         self._prepare_times()
-        self.link.paused = not sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
+        link.paused = not config.sync.enabled if self._steered == AS_CONFIGURED else self._steered == PAUSED
         if any([getattr(config.resources, key) is not None for key in MEASURED]):
             self.resources.opened()
         if config.consumers or self.storage.size("consumers.0") > 0 or self.storage.size("consumers.1") > 0:
-            self.consumers.tick(now())
+            self.consumers.tick(self.clock.monotonic_ms())
         self.limits_changed()
+
+    def _make_link(self) -> "Link":
+        try:
+            from .link import make_link
+        except ImportError:  # an image without edge-sync
+            return NoLink()  # type: ignore[return-value]
+        return make_link(self, self.config, self._codecs, self.clock.monotonic_ms, self._meter)
 
     @property
     def consumers(self) -> "LocalConsumers":
@@ -337,6 +333,9 @@ class Node:
                 deadlines.append(log.tick(now_ms))
             except StorageFull:
                 deadlines.append(self._reopen(log, now_ms))
+            except MemoryError:  # what it has is kept, and tried again
+                self.memory_errors += 1
+                deadlines.append(now_ms + MEMORY_WAIT_MS)
         if self.tables.topics and self.tables.tick():
             deadlines.append(now_ms)
         deadlines.extend(self.downlink.tick(now_ms))
@@ -370,6 +369,9 @@ class Node:
             del self._reopen_at_ms[log.folder]
             try:
                 recover(log, self.entropy)
+            except MemoryError as error:
+                self.memory_errors += 1
+                log.failure = error
             except (OSError, StreamlineError) as error:
                 log.failure = error
             return now_ms
@@ -434,7 +436,7 @@ class Node:
             self._steered = steered
             self._slots.save(self.storage_id + (bytes((steered,)) if steered != AS_CONFIGURED else b""))
 
-    def _the_link(self) -> Link:
+    def _the_link(self) -> "Link":
         if self.link is None:
             raise UsageError("the node is not open")
         return self.link
@@ -445,6 +447,8 @@ class Node:
 
     def hub_opened(self, session: "Session") -> None:
         """A WELCOME came: it may tell the time to a node that has none."""
+        from .link import ROUND_TRIP_MS_TRUSTED
+
         if session.wall_ms is not None and 0 <= session.round_trip_ms < ROUND_TRIP_MS_TRUSTED:
             later_ms = self.clock.learn(session.wall_ms + session.round_trip_ms // 2)
             if later_ms is not None:

@@ -79,6 +79,9 @@ class Outlet:
             lane = sender.lane
             try:
                 frame = self._frame(sender, session, now_ms)
+            except MemoryError:
+                sender.put_back()
+                raise
             except OSError as error:  # the node opens the log again when its storage can be read
                 sender.log.failure = error
                 continue

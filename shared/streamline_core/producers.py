@@ -25,6 +25,11 @@ class Producers:
         run = self._runs.get(producer)
         return run[0] + run[2] - 1 if run else -1
 
+    def expect(self, producer: int, sequence: int, offset: int) -> None:
+        """Make room for a producer who is not known yet: `note` then allocates nothing, so that what it tells of is never half done."""
+        if producer not in self._runs:
+            self.note(producer, sequence, offset, 0)
+
     def note(self, producer: int, sequence: int, offset: int, count: int) -> None:
         """`count` records from `sequence` on were stored from `offset` on. What is not news (a log is walked again) changes nothing."""
         self._uses += 1

@@ -20,7 +20,8 @@ CLOUD_TO_EDGE = DIRECTIONS.index("cloud_to_edge")  # nothing is produced to such
 
 def status(node: "Node", link: "Link") -> "dict[str, Any]":
     """node, state (as `Link.state`), why it is not open, why the last frame was refused, hub, clock ("trusted" or "untrusted"),
-    stored_bytes, codec, counters, the ledger as streams, what the cloud sends as feeds, keyed topics as tables."""
+    stored_bytes, codec, counters, memory_errors (how often there was no memory for something), the ledger as streams, what the cloud
+    sends as feeds, keyed topics as tables."""
     return {
         "node": node.config.node_id,
         "state": link.state,
@@ -31,6 +32,7 @@ def status(node: "Node", link: "Link") -> "dict[str, Any]":
         "stored_bytes": node.evictor.stored_bytes,
         "codec": link.session.outlet.codec_name if link.session is not None else None,
         "counters": dict(link.counters),
+        "memory_errors": node.memory_errors,
         "streams": ledger(node),
         "feeds": node.downlink.status(),
         "tables": node.tables.status(),

@@ -71,11 +71,11 @@ class Slots:
             self._confirm()
             return
         generation = self._generation + 1
-        tail = struct.pack("<II", generation, len(self._waiting)) + self._waiting
-        name = "%s.%d" % (self._name, generation % 2)
         try:
+            tail = struct.pack("<II", generation, len(self._waiting)) + self._waiting
+            name = "%s.%d" % (self._name, generation % 2)
             self._ticket = self._storage.replace(name, struct.pack("<I", binascii.crc32(tail)) + tail)
-        except (StorageFull, OSError):
+        except (StorageFull, OSError, MemoryError):
             return  # the generation stays: the next try goes to the same slot, the other one is the good one
         self._generation = generation
         self._in_flight = self.version
@@ -86,7 +86,7 @@ class Slots:
         try:
             self._ticket = self._storage.sync(self._loaded)
             self._confirming = True
-        except (StorageFull, OSError):
+        except (StorageFull, OSError, MemoryError):
             pass
 
     @property

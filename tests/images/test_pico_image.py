@@ -28,7 +28,7 @@ from streamline_host.codecs import codecs
 from test_images import CHIPS, EVERYWHERE, TO_BUY
 
 sys.path.insert(0, str(ROOT / "tests" / "host"))
-from agent_process import AgentProcess
+from agent_process import ENVIRONMENT, AgentProcess
 
 BOARD = "rpi_pico"
 FLASH = json.loads((ROOT / "boards" / BOARD / "board.json").read_text())["flash"]
@@ -267,3 +267,62 @@ def test_boards_one_can_buy_that_cannot_be_built_here_say_what_is_missing() -> N
             board_image.build(name)
         except toolchain.Missing as missing:
             assert "cyw43-driver" in str(missing) or "ESP-IDF" in str(missing) or "MICROPYTHON_DIR" in str(missing), name
+
+
+@pytest.mark.parametrize("name", TO_BUY)
+def test_each_setting_of_a_board_is_known_and_left_to_boards_by_its_port(name: str) -> None:
+    """The compiler would refuse it, where there is one: for the boards that are not built here this is all that can be known."""
+    try:
+        sources = toolchain.micropython()
+    except toolchain.Missing as missing:
+        pytest.skip(str(missing))
+    ours = set(re.findall(r"^#define (\w+)", (ROOT / "boards" / name / "mpconfigboard.h").read_text(), re.M))
+    port = sources / "ports" / board_image.load_board(name)["image"]["port"]
+    asked_for: set[str] = set()
+    for line in (port / "mpconfigport.h").read_text().splitlines():
+        asked_for |= set(re.findall(r"^#ifndef (\w+)", line))
+        found = re.match(r"#define (\w+)", line)
+        assert found is None or found[1] not in ours - asked_for, "%s is set by the port: %s" % (found[1], line)
+    used = "\n".join(
+        [path.read_text(errors="replace") for folder in (port, sources / "py", sources / "extmod") for path in folder.glob("*.[ch]")]
+    )
+    used += "\n".join([path.read_text(errors="replace") for path in (*port.rglob("*.cmake"), *port.glob("boards/*/mpconfigboard.h"))])
+    for setting in ours:
+        assert re.search(r"\b%s\b" % setting, used), "%s is nothing that MicroPython knows" % setting
+
+
+CRASHING = """
+class Source:
+    def __init__(self, topics):
+        pass
+
+    def produce(self, node, now_ms):
+        raise MemoryError("as a test would have it")
+"""
+
+
+def test_an_agent_that_crashes_again_and_again_ends_in_a_safe_mode_that_answers(
+    pico: Callable[..., Pico], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    board = pico({"/edge.json": example(), "/app.py": CRASHING})
+    (tmp_path / "gate").mkdir()
+    gateway = AgentProcess(tmp_path / "gate", GATEWAY % (mosquitto.port, board.line_port))
+    where = ["--node", "pico-1", "--endpoint", "mqtt://127.0.0.1:%d" % mosquitto.port]
+    command = [sys.executable, "-m", "streamline_edge.cli", "edge", *where, "health", "--json"]
+
+    def health() -> dict[str, Any]:
+        result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, cwd="/", check=False)
+        said: dict[str, Any] = json.loads(result.stdout) if result.stdout.startswith("{") else {}
+        return said
+
+    try:
+        gateway.start()
+        board.start()
+        board.until("safe mode")
+        assert "the agent ended 3 times in a row" in board.console and "MemoryError" in board.console
+        until(health, EMULATED_SECS)
+        said = health()
+        assert said["healthy"] is False and "safe mode" in said["problems"][0], said
+    finally:
+        if gateway.process is not None and gateway.process.poll() is None:
+            gateway.kill()

@@ -1,0 +1,180 @@
+"""The agent as one static file: it syncs, small, on every architecture; what it was built without it refuses by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import board_image
+import toolchain
+from board_process import ROOT, serve, stored, until
+from mosquitto import Mosquitto
+
+sys.path.insert(0, str(ROOT / "tests" / "host"))
+from agent_process import ENVIRONMENT
+
+ARCHITECTURES = {"x86_64": 100_000, "armv6": 100_000, "armhf": 20_000, "arm64": 20_000}  # records that it syncs
+RSS_KB_MAX = 6 * 1024
+RECORD_BYTES = 213
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(500)]
+
+
+class EdgeLite:
+    """The binary of an architecture, under the emulator of a machine that is another."""
+
+    def __init__(self, arch: str, features: str = ",".join(board_image.FEATURES)) -> None:
+        settings = board_image.load_board("edge_lite")["image"]["architectures"][arch]
+        self.image = board_image.build("edge_lite", arch, features)
+        self.start = [str(self.image.path)]
+        if platform.machine() not in settings["machines"]:
+            emulator = shlex.split(settings["emulator"])
+            self.start = [toolchain.need(emulator[0], "qemu-user-static"), *emulator[1:], *self.start]
+        self.native = platform.machine() in settings["machines"]
+
+
+@pytest.fixture(scope="session")
+def edge_lite() -> Callable[..., EdgeLite]:
+    made: dict[tuple[str, ...], EdgeLite] = {}
+
+    def make(*words: str) -> EdgeLite:
+        try:
+            if words not in made:
+                made[words] = EdgeLite(*words)
+        except toolchain.Missing as missing:
+            pytest.skip(str(missing))
+        return made[words]
+
+    return make
+
+
+@pytest.fixture
+def running() -> Iterator[list[subprocess.Popen[bytes]]]:
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def configured(folder: Path, port: int, **more: Any) -> Path:
+    given = json.loads((ROOT / "boards" / "edge_lite" / "edge.json").read_text())
+    given.update({"cloud_endpoint": "mqtt://127.0.0.1:%d" % port, "data_dir": "data", "sync_topics": ["logs"]})
+    given.update({"sync": {"retry": {"initial_ms": 50, "max_ms": 400}}, **more})
+    path = folder / "edge.json"
+    path.write_text(json.dumps(given))
+    return path
+
+
+def records(count: int, first: int = 0) -> list[bytes]:
+    return [(b'{"n": %d, "text": "' % n).ljust(RECORD_BYTES - 2, b"x") + b'"}' for n in range(first, first + count)]
+
+
+def cli(config: Path, *words: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "streamline_edge.cli", "edge", "--config", str(config), *words]
+    return subprocess.run(command, env=ENVIRONMENT, input=stdin, capture_output=True, timeout=300, check=False)
+
+
+def resident_kb(pid: int) -> int:
+    """The most that it had in memory so far."""
+    lines = Path("/proc/%d/status" % pid).read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_it_syncs_what_the_command_line_hands_it(
+    arch: str, edge_lite: Callable[..., EdgeLite], mosquitto: Mosquitto, tmp_path: Path, running: list[subprocess.Popen[bytes]]
+) -> None:
+    lite, config, store, count = edge_lite(arch), configured(tmp_path, mosquitto.port), tmp_path / "cloud.db", ARCHITECTURES[arch]
+    running.append(serve(mosquitto.port, store))
+    process = subprocess.Popen([*lite.start, "--config", str(config)], cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+    running.append(process)
+    until(lambda: cli(config, "status").returncode == 0)
+    values = records(count)
+    began = time.monotonic()
+    produced = cli(config, "produce", "logs", "--producer", "test", stdin=b"\n".join(values) + b"\n")
+    assert produced.returncode == 0, produced.stderr
+    until(lambda: len(stored(store)) == count, 300)
+    took = time.monotonic() - began
+    assert stored(store) == values
+    until(lambda: json.loads(cli(config, "ledger", "--json").stdout)[0]["pending"] == 0)
+    print("%s: %d bytes; %d records in %.1f s%s; %d KB resident at the most%s"
+          % (arch, lite.image.path.stat().st_size, count, took, "" if lite.native else ", emulated",
+             resident_kb(process.pid), "" if lite.native else " with the emulator"))  # fmt: skip
+    if lite.native:
+        assert resident_kb(process.pid) <= RSS_KB_MAX
+    process.terminate()
+    assert process.wait(20) == 0, "SIGTERM ends it in order"
+
+
+def test_it_needs_nothing_of_the_system_that_it_runs_on(
+    edge_lite: Callable[..., EdgeLite], mosquitto: Mosquitto, tmp_path: Path, running: list[subprocess.Popen[bytes]]
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may change the root folder")
+    arch = next((name for name in ARCHITECTURES if is_native(name)), None)
+    if arch is None:
+        pytest.skip("there is no edge-lite for %s" % platform.machine())
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(edge_lite(arch).image.path, root / "streamline-edge-lite")
+    (root / "etc").mkdir()
+    (root / "etc" / "hosts").write_text("127.0.0.1 broker.example\n")
+    config = configured(root, mosquitto.port, cloud_endpoint="mqtt://broker.example:%d" % mosquitto.port)
+    (root / "dev").mkdir()
+    store = tmp_path / "cloud.db"
+    running.append(serve(mosquitto.port, store))
+    chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot"
+    process = subprocess.Popen([chroot, str(root), "/streamline-edge-lite", "--config", "/edge.json"], env={})
+    running.append(process)
+    assert config.exists()
+    until(lambda: cli(config, "status").returncode == 0)
+    assert cli(config, "produce", "logs", stdin=b"from a folder with nothing in it\n").returncode == 0
+    until(lambda: stored(store) == [b"from a folder with nothing in it"])
+
+
+def is_native(arch: str) -> bool:
+    return platform.machine() in board_image.load_board("edge_lite")["image"]["architectures"][arch]["machines"]
+
+
+def test_without_edge_sync_it_is_a_local_log_and_refuses_a_cloud_by_name(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
+    native = next((name for name in ARCHITECTURES if is_native(name)), "x86_64")
+    small, whole = edge_lite(native, "edge-lite"), edge_lite(native)
+    assert small.image.path.stat().st_size < whole.image.path.stat().st_size
+    config = configured(tmp_path, 1883)
+    refused = subprocess.run([*small.start, "--config", str(config)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2 and "edge-sync" in refused.stderr and "cloud_endpoint" in refused.stderr, refused.stderr
+    config = configured(tmp_path, 1883, cloud_endpoint=None)
+    process = subprocess.Popen([*small.start, "--config", str(config)], cwd=tmp_path)
+    try:
+        until(lambda: cli(config, "status").returncode == 0)
+        assert cli(config, "produce", "logs", stdin=b"one\ntwo\n").returncode == 0
+        assert cli(config, "consume", "logs").stdout.splitlines() == [b"one", b"two"]
+        assert json.loads(cli(config, "status", "--json").stdout)["state"] == "local"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_its_options_are_told_and_a_wrong_one_is_named(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
+    lite = edge_lite("x86_64" if platform.machine() == "x86_64" else "arm64")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*lite.start, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+    assert "--config" in run("--help").stdout and run("--help").returncode == 0
+    assert run("--version").stdout.startswith("streamline-edge-lite ")
+    assert run("--repl", "-c", "print(6 * 7)").stdout == "42\n"
+    for words in (("--bogus",), (), ("--config", "absent.json"), ("--heap",), ("--heap", "1k")):
+        assert run(*words).returncode == 2 and run(*words).stderr, words
