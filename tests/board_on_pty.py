@@ -1,7 +1,7 @@
 """A stand-in for a board at a serial port: the unix MicroPython with its prompt on a pseudo terminal. A helper of tests, no test.
 
-What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, `streamline_board.boot`, the agent.
-What is not: a chip. A reset ends the process, and it is started again on the same terminal.
+What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, the board's own start and program, its
+raw flash (in a file). What is not: a chip. A reset ends the process, and it is started again on the same terminal.
 """
 
 import fcntl
@@ -23,9 +23,13 @@ BOOT = """
 import sys, vfs
 
 class Machine:
+    PWRON_RESET = 1
     @staticmethod
     def reset():
         raise SystemExit
+    @staticmethod
+    def reset_cause():
+        return 1
 
 sys.modules["machine"] = Machine
 
@@ -56,13 +60,14 @@ sys.path[:] = [".frozen", "/lib", "/modules"]  # /lib is of the board itself
 from streamline_board import boot
 boot.boot(files, log)
 vfs.mount(vfs.VfsPosix("/proc"), "/proc")
-try:
-    open("/edge.json").close()
-except OSError:
-    print("streamline: there is no /edge.json")
-else:
-    from streamline_board.main import main
-    main(["--config", "/edge.json", "--status"])
+from streamline_board.sources import ProcSource
+
+class App:
+    Source = ProcSource
+
+sys.modules["app"] = App
+from streamline_board import board_main
+board_main.run(watchdog_ms=0)
 """
 
 

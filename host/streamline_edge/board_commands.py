@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONFIG, WIFI = "/edge.json", "/wifi.json"  # on the board
 STARTS_SECS = 30
+SAID_LINES_MAX = 20
+# As firmware/streamline_board/board_main.py and safe_mode.py say it.
+RUNS, SAFE_MODE = "streamline: node %s runs,", "streamline: safe mode"
 PORT_HELP = "its serial port, such as /dev/ttyACM0, or socket://HOST:PORT"
 # As firmware/streamline_board/wifi.py has them.
 WIFI_KEYS = ("ssid", "password", "country", "hostname", "time_server")
@@ -111,7 +114,8 @@ def _provision(arguments: Arguments) -> int:
 def _print_done(said: dict[str, Any]) -> None:
     from .board_needs import shown
 
-    fits = f"{said['port']}: node {said['node_id']}: {shown(said['heap_bytes'])} of {shown(said['board']['heap_bytes'])} of heap"
+    needs, has = shown(said["heap_bytes"]), shown(said["board"]["heap_bytes"])
+    fits = f"{said['port']}: node {said['node_id']}: it needs {needs} of {has} of heap"
     if not said["written"]:
         print(f"{fits}; it fits, and nothing was written")
         return
@@ -119,7 +123,8 @@ def _print_done(said: dict[str, Any]) -> None:
     if said["running"]:
         print(f"{said['port']}: it runs")
     else:
-        print(f"{said['port']}: it was reset and has not said within {STARTS_SECS} s that it runs; it said:", *said["said"], sep="\n  ")
+        print(f"{said['port']}: it was reset and does not run, or has not said so within {STARTS_SECS} s. It said:")
+        print(*said["said"], sep="\n")
 
 
 def _reading(arguments: Arguments) -> Reading:
@@ -218,18 +223,9 @@ def _start(port: Any, node_id: str) -> tuple[bool, list[str]]:
     """Reset the board. Returns whether it has said that it runs, and the last it said."""
     said: list[str] = []
     for line in port.reset(STARTS_SECS):
-        if runs(line, node_id):
+        if line.startswith(RUNS % node_id):
             return True, said
-        said = [*said, line][-20:]
+        said = [*said, line][-SAID_LINES_MAX:]
+        if line.startswith(SAFE_MODE):
+            break
     return False, said
-
-
-def runs(line: str, node_id: str) -> bool:
-    """Whether that is what a board says when its agent runs: `streamline: node ID runs`, or its status as JSON."""
-    if line.strip() == f"streamline: node {node_id} runs":
-        return True
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(said, dict) and said.get("node") == node_id

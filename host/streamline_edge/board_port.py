@@ -20,12 +20,13 @@ from .board_facts import SNIPPET, BoardFacts
 
 BAUD = 115200
 COMMAND_SECS = 60
+ENDS_SECS = 10  # of an agent that is interrupted
 READ_SECS = 0.1
 LINE_BYTES_MAX = 4096
 REOPEN_SECS = 0.2
 NEW = ".new"
-INTERRUPT, LEAVE_RAW = b"\r\x03\x03", b"\r\x02"
-RESET_WORDS, PROMPT = b"machine.reset()", b">>> "
+INTERRUPT, LEAVE_RAW = b"\r\x03", b"\r\x02"
+RESET_WORDS, PROMPT, RAW_PROMPT = b"machine.reset()", b">>> ", b"\n>"
 RESET = b"import machine\r" + RESET_WORDS + b"\r"
 
 
@@ -53,8 +54,21 @@ class BoardPort:
         return done.stdout
 
     def facts(self) -> BoardFacts:
-        """What it is."""
+        """What it is; its agent has ended then."""
+        self._interrupt()
         return BoardFacts.read(self._mpremote("exec", SNIPPET))
+
+    def _interrupt(self) -> None:
+        """Ctrl-C, and time for the agent to end in order: mpremote goes on at once, and what it sends meanwhile may get lost."""
+        stream, said, deadline = self._open(0), b"", time.monotonic() + ENDS_SECS
+        try:
+            stream.write(INTERRUPT)
+            while time.monotonic() < deadline and not said.endswith((PROMPT, RAW_PROMPT)):
+                said = (said + stream.read(256))[-LINE_BYTES_MAX:]
+        except OSError:
+            pass  # mpremote will say what is wrong
+        finally:
+            stream.close()
 
     def put(self, files: Sequence[tuple[str, Path]]) -> None:
         """Copy each (path on the board, file here); they take their names when all are there, in this order."""

@@ -141,3 +141,18 @@ def test_a_wifi_file_is_checked_copied_and_never_shown(standin: PtyBoard, tmp_pa
 def test_no_board_is_said_at_once(tmp_path: Path) -> None:
     done = board("info", "--port", str(tmp_path / "none"))
     assert done.returncode == 2 and str(tmp_path / "none") in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_board_that_does_not_run_with_it_says_why(standin: PtyBoard, tmp_path: Path) -> None:
+    """The merge module is a file that is there, and no module: only the board can find that out."""
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    config = tmp_path / "edge.yaml"
+    topic = "  local_topics: [{topic: t, kind: keyed, strategy: custom_merge, merge: 'python:mine.py'}]\n"
+    config.write_text(CONFIG % ("127.0.0.1", 1) + topic)
+    done = board("provision", "--port", standin.port, "--config", str(config))
+    assert done.returncode == 1 and "does not run" in done.stdout, done.stdout + done.stderr
+    assert "safe mode" in done.stdout and "no function merge" in done.stdout
+    # And with a better one it does.
+    (tmp_path / "mine.py").write_text("def merge(key, a, b):\n    return a\n")
+    done = board("provision", "--port", standin.port, "--config", str(config))
+    assert done.returncode == 0 and "it runs" in done.stdout, done.stdout + done.stderr
