@@ -226,7 +226,7 @@ def _start(port: Any, node_id: str) -> tuple[bool, list[str]]:
 
 def runs(line: str, node_id: str) -> bool:
     """Whether that is what a board says when its agent runs: `streamline: node ID runs`, or its status as JSON."""
-    if line.strip() == f"streamline: node {node_id} runs":
+    if line.strip().startswith(f"streamline: node {node_id} runs"):
         return True
     try:
         said = json.loads(line)
