@@ -48,6 +48,7 @@ void board_sleep(int timeout_ms);
 #define MICROPY_PY_MACHINE_UART                 (1)
 #define MICROPY_PY_MACHINE_UART_INCLUDEFILE     "uart_board.c"
 #define MICROPY_PY_MACHINE_WDT                  (1)
+#define MICROPY_PY_MACHINE_WDT_TIMEOUT_MS       (1)
 #define MICROPY_PY_MACHINE_WDT_INCLUDEFILE      "wdt_board.c"
 
 // Frames leave compressed.

@@ -22,16 +22,20 @@ typedef struct _machine_wdt_obj_t {
 
 static machine_wdt_obj_t watchdog = { { &machine_wdt_type } };
 
-static machine_wdt_obj_t *mp_machine_wdt_make_new_instance(mp_int_t id, mp_int_t timeout_ms) {
-    if (id != 0) {
-        mp_raise_ValueError(NULL);
-    }
+static void mp_machine_wdt_timeout_ms_set(machine_wdt_obj_t *self, mp_int_t timeout_ms) {
     if (timeout_ms < 2 || timeout_ms > TIMEOUT_MS_MAX) {
         mp_raise_ValueError(MP_ERROR_TEXT("timeout: 2 to 171798 ms"));
     }
     WATCHDOG_LOCK = WATCHDOG_KEY;
     WATCHDOG->LOAD = timeout_ms / 2 * (SYSTEM_CLOCK_HZ / 1000); // two of these are one timeout
     WATCHDOG->CONTROL = WATCHDOG_ENABLE;
+}
+
+static machine_wdt_obj_t *mp_machine_wdt_make_new_instance(mp_int_t id, mp_int_t timeout_ms) {
+    if (id != 0) {
+        mp_raise_ValueError(NULL);
+    }
+    mp_machine_wdt_timeout_ms_set(&watchdog, timeout_ms);
     return &watchdog;
 }
 

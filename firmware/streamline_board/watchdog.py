@@ -8,6 +8,7 @@ Must not know: what a turn does.
 TIMEOUT_MS = 8000  # rp2 can do no more than 8388
 TIMEOUT_MS_MIN = 4000  # of which the loop's longest wait is a fourth
 OPENING_STEPS = 1 << 17  # operations on the flash that feed while the agent opens; a read is some 0.1 ms
+HANDS_MS = 170000  # for somebody at the console, where no timer can feed
 TURN_STEPS = 64  # as many within a turn; an erase is at most 400 ms
 
 
@@ -53,9 +54,12 @@ class Watchdog:
                 self._device.feed()
 
     def keep(self):
-        """Somebody at the console has stopped the agent, and nothing turns any more: a timer feeds from now on, where there is one, so
-        that the board is not taken from under his hands. Returns whether it does."""
+        """Somebody at the console has stopped the agent, and nothing turns any more: a timer feeds from now on, where there is one, or
+        there are HANDS_MS, where that can be set, so that the board is not taken from under his hands. Returns whether either is so."""
         if self._device is None:
+            return True
+        if hasattr(self._device, "timeout_ms"):
+            self._device.timeout_ms(HANDS_MS)
             return True
         try:
             from machine import Timer

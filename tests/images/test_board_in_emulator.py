@@ -3,12 +3,15 @@ and delivers it through a gateway over a line that hurts bytes."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from board_world import APP, BoardWorld, check_order
+from board_world import APP, ENVIRONMENT, ROOT, BoardWorld, check_order
 
 import board_image
 import toolchain
@@ -60,7 +63,7 @@ def test_a_backlog_of_10_000_records_is_delivered_when_the_link_returns(world: B
 def last_start(readings: list[dict[str, int]]) -> tuple[int, int]:
     """How many starts there were, and how many readings there are of the last."""
     counts = check_order(readings)
-    return len(counts), counts[readings[-1]["start"]]
+    return len(counts), counts[readings[-1]["start"]] if readings else 0
 
 
 def test_resets_power_cuts_and_a_line_that_hurts_lose_and_repeat_nothing(world: BoardWorld) -> None:
@@ -104,6 +107,38 @@ def test_an_agent_that_crashes_again_and_again_ends_in_safe_mode_which_answers_h
     assert world.told("status")["state"] == "safe mode"
     assert world.ask("ledger").returncode == 2 and "safe mode" in world.ask("ledger").stderr
     assert world.emulator.console.count("the agent crashed") == 3
+
+
+def test_a_loop_that_does_not_turn_is_ended_by_the_watchdog_and_at_last_by_safe_mode(world: BoardWorld) -> None:
+    stuck = "    def produce(self, node, now_ms):\n        while True:\n            pass\n"
+    app = "class Source:\n    def __init__(self, topics):\n        pass\n" + stuck
+    world.provision({"app.py": app})
+    world.serve()
+    world.gateway.start()
+    world.emulator.start()
+    health = world.told("health", secs=120)
+    assert "safe mode" in health["problems"][0] and "watchdog" in health["problems"][0], health
+    assert world.emulator.console.count("node board-1 runs") == 3
+
+
+def test_a_board_is_provisioned_at_its_console_and_then_syncs(world: BoardWorld, tmp_path: Path) -> None:
+    world.provision({"app.py": APP % {"total": 50, "per_turn": 5, "every_ms": 100}})
+    world.emulator.start()
+    world.until(lambda: "node board-1 runs" in world.emulator.console)
+    config = tmp_path / "given.json"
+    given = json.loads((ROOT / "boards" / BOARD / "edge.json").read_text())
+    config.write_text(json.dumps(given | {"node_id": "press-7"}))
+    command = [sys.executable, "-m", "streamline_edge.cli", "board", "provision", "--config", str(config)]
+    command += ["--port", "socket://127.0.0.1:%d" % world.emulator.console_port]
+    told = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stdout + told.stderr + world.emulator.console[-2000:]
+    world.until(lambda: "node press-7 runs" in world.emulator.console)
+    config.write_text(json.dumps(given | {"frame_bytes_max": 60000}))
+    refused = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2 and "KB" in refused.stderr, refused.stderr
+    world.serve()
+    world.gateway.start()
+    world.until(lambda: last_start(world.stored())[1] == 50)
 
 
 def test_an_application_that_fails_costs_readings_and_not_the_agent(world: BoardWorld) -> None:
