@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/bootstrap.py makes. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-conflict demo-offline test test-firmware check bench sim crash fuzz mutants mpy edge-lite firmware flash emulate flash clean
+.PHONY: help setup run demo-conflict demo-offline test test-firmware check soak bench sim crash fuzz mutants mpy edge-lite firmware flash emulate clean
 
 VENV := .venv
 PY := $(VENV)/bin/python

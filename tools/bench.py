@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bench_edge
+import bench_footprint
 import bench_keyed
 import bench_limited
 import bench_limits
@@ -161,6 +162,15 @@ def overhead(bench: Bench) -> None:
         bench.results.append(Result("overhead", "stored beyond the value, " + way, found.stored_bytes, "bytes/record", note))
 
 
+def footprint(bench: Bench) -> None:
+    found = bench_footprint.measure(bench.world.folder)
+    add, count = bench.results.append, bench_footprint.RECORDS
+    note = "a node of one topic, opened: %s KB on 64 bits, modules included" % _thousands(found.opened / 1024)
+    add(Result("footprint", "heap for 20 records, batch open", found.open_batch, "bytes", note, 0, True))
+    note = "allocated for %s records, stored and synced; %s bytes stay" % (_thousands(count), _thousands(found.retained))
+    add(Result("footprint", "heap passed through", found.churned / count, "bytes/record", note))
+
+
 def wear(bench: Bench) -> None:
     """A day, or with --quick a tenth of one, scaled up."""
     found = bench_wear.measure(bench.world.folder, bench.divide)
@@ -204,6 +214,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "memory": memory,
     "keyed": keyed,
     "overhead": overhead,
+    "footprint": footprint,
     "wear": wear,
     "limited": limited,
 }

@@ -42,7 +42,7 @@ ARCHITECTURE = "i686"  # 32 bits, and no emulator between
 
 @dataclass
 class Sample:
-    """After a collection. piece_bytes: the largest free one; offline: amid an outage."""
+    """After a collection. piece_bytes: the largest free one; offline: amid an outage; durable: what the node's ledger calls produced."""
 
     at_ms: int
     used: int
@@ -53,6 +53,7 @@ class Sample:
     erases: int
     pending: int
     offline: bool
+    durable: int = 0
     memory_errors: int = 0
 
 
@@ -110,8 +111,8 @@ class Board:
             if b"free" in words and b"sz:" in words:  # … max free sz: N, in blocks of four words
                 piece = int(words[-1].rstrip(b","))
             elif words[:1] == [b"r"]:
-                used, free, produced, refused, erases, pending, errors = [int(word) for word in words[1:]]
-                return Sample(at_ms, used, free, piece, produced, refused, erases, pending, offline, errors)
+                used, free, produced, refused, erases, pending, durable, errors = [int(word) for word in words[1:]]
+                return Sample(at_ms, used, free, piece, produced, refused, erases, pending, offline, durable, errors)
 
     def end(self) -> None:
         self._process.kill()

@@ -170,7 +170,8 @@ def report(loop, readings, flash):
     node = loop.node
     row = node.ledger()[-1]
     pending = row["pending"] + row["buffered"]
-    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, pending, node.memory_errors)
+    print("r", gc.mem_alloc(), gc.mem_free(), readings.produced, readings.refused, flash.erases, pending, end=" ")
+    print(row["produced"], node.memory_errors)
 
 
 main(sys.argv[1:])

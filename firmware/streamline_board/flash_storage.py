@@ -83,19 +83,27 @@ class FlashStorage:
         if len(data) - left > self._blocks.free * room_bytes:
             raise StorageFull("no room for %d bytes in %s: %d blocks are free" % (len(data), name, self._blocks.free))
         if not blocks:
-            blocks.append(self._blocks.take(name, 0))
+            self._take(name, blocks)
             self._segments[name] = segment
             left = room_bytes
         view, at = memoryview(data), 0
         while at < len(view):
             if not left:
-                blocks.append(self._blocks.take(name, len(blocks)))
+                self._take(name, blocks)
                 left = room_bytes
             n = min(left, len(view) - at)
             segment.size += n  # before it is tried: after an error nobody may program there again
             self._blocks.program(blocks[-1], self._blocks.block_bytes - left, view[at : at + n])
             at += n
             left -= n
+
+    def _take(self, name, blocks):
+        block = self._blocks.take(name, len(blocks))
+        try:
+            blocks.append(block)
+        except MemoryError:
+            self._blocks.give_back(block)
+            raise
 
     def sync(self, name):
         if not name.endswith(_SEGMENT):

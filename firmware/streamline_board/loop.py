@@ -242,8 +242,11 @@ class Loop:
                 wait_ms = self.turn()
                 if self._ended and (not until_drained or self._drained()):
                     break
-                if self._input_ready(min(wait_ms, 50) if self._ended else wait_ms):
-                    self._read_input()
+                try:
+                    if self._input_ready(min(wait_ms, 50) if self._ended else wait_ms):
+                        self._read_input()
+                except MemoryError:
+                    self._out_of_memory()
         except KeyboardInterrupt:
             pass
         self.close()
@@ -253,15 +256,25 @@ class Loop:
         return all([log.next == log.durable and log.state.acked >= log.durable for log in rows])
 
     def close(self):
-        """Everything accepted becomes durable; the broker hears a goodbye."""
+        """Everything accepted becomes durable; the broker hears a goodbye. What there is no memory for is left out, that alone."""
+        for step in (self._commit_all, self._close_door, self._close_link, self.report if self._status else None):
+            try:
+                if step is not None:
+                    step()
+            except MemoryError:
+                self._out_of_memory()
+
+    def _commit_all(self):
         self.node.close()
         for _ in range(100):
             self._tickets()
             if self.node.idle:
                 break
+
+    def _close_door(self):
         if self._door is not None:
             self._door.close(self.clock.monotonic_ms())
+
+    def _close_link(self):
         if self._link is not None:
             self._link.close()
-        if self._status:
-            self.report()

@@ -383,9 +383,18 @@ class Log:
             self.limits.budget.left -= size
             self.written += span
             self._mark.wrote(size)
-        except (StorageFull, OSError, MemoryError) as error:  # how much of it is there nobody knows
-            self.failure = error
+        except (StorageFull, OSError, MemoryError) as error:
+            if isinstance(error, MemoryError) and self._stored_nothing(name):
+                raise
+            self.failure = error  # how much of it is there nobody knows
             raise StorageFull("%s: %s" % (self.folder, error))
+
+    def _stored_nothing(self, name: str) -> bool:
+        """Whether the head segment is as long as it was before what could not be appended."""
+        try:
+            return max(0, self.storage.size(name)) == self.sizes[-1]
+        except (OSError, MemoryError):
+            return False
 
     def _roll(self) -> None:
         if self._head_open:

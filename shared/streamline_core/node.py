@@ -252,9 +252,12 @@ class Node:
             if log.failure is None:
                 try:
                     log.commit()
-                except (StorageFull, OSError):
+                except (StorageFull, OSError, MemoryError):
                     pass  # what it could not write was never durable; the other logs are closed all the same
-                log.save_state(now_ms)
+                try:
+                    log.save_state(now_ms)
+                except MemoryError:
+                    pass  # its cursor is behind, and that is all
 
     @property
     def idle(self) -> bool:

@@ -177,3 +177,38 @@ def test_a_configuration_that_cannot_work_is_said_on_the_console(world: BoardWor
     world.emulator.start()
     world.until(lambda: "log.batch_bytes" in world.emulator.console)
     assert "safe mode" in world.emulator.console
+
+
+STUCK = '''
+import os
+
+class Source:
+    def __init__(self, topics):
+        self.n = 0
+        self.start = int.from_bytes(os.urandom(3), "little")
+        self.sticks = "was_stuck" not in os.listdir("/")
+
+    def produce(self, node, now_ms):
+        if self.n < 200:
+            node.produce("readings", b'{"start": %d, "n": %d}' % (self.start, self.n))
+            self.n += 1
+            return now_ms + 20
+        if self.sticks:
+            open("/was_stuck", "w").close()
+            while True:
+                pass
+        return now_ms + 60000
+'''
+
+
+def test_the_watchdog_resets_a_board_whose_application_is_stuck(world: BoardWorld) -> None:
+    """The real one of this machine. Nobody else resets it: the application holds the processor for ever."""
+    world.provision({"app.py": STUCK})
+    world.serve()
+    world.gateway.start()
+    world.emulator.start()
+    world.until(lambda: last_start(world.stored() or [{"start": 0, "n": 0}]) == (2, 200), 120)
+    first, second = check_order(world.stored()).values()
+    assert first > 100 and second == 200  # of the first start at most what was not committed when it stuck
+    assert world.emulator.console.count("streamline: node") == 2
+    assert "crashed" not in world.emulator.console

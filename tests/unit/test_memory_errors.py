@@ -72,30 +72,38 @@ def test_a_batch_that_cannot_be_closed_stays_in_the_buffer_and_is_written_once()
     assert log.state.producers.last(9) == 5 and log.producers.last(9) == 5
 
 
-def test_a_storage_without_memory_for_an_append_counts_as_failed():
+def test_a_storage_without_memory_for_an_append_keeps_the_batch_unless_a_part_of_it_is_stored():
     storage = ScarceStorage()
     edge = World().edge("e1", storage)
     produce(edge, 3)
     edge.node.log("t").commit()
     edge.settle()
     log = edge.node.log("t")
-    for succeed in (0, 1):  # no memory for the header, for the body
-        log.append(b"accepted, not yet stored")
-        storage.fails, storage.succeed = {"append": 1}, succeed
-        edge.clock.advance(1000)
+    produce(edge, 1, 3)
+    storage.fails = {"append": 1}  # of the header
+    edge.clock.advance(1000)
+    edge.settle()
+    assert log.failure is None and edge.node.memory_errors == 1 and log.next == 4
+    edge.clock.advance(1000)
+    edge.settle()
+    edge.settle()
+    assert log.durable == 4
+    log.append(b"accepted, not yet stored")
+    storage.fails, storage.succeed = {"append": 1}, 1  # of the body
+    edge.clock.advance(1000)
+    edge.settle()
+    assert isinstance(log.failure, MemoryError)
+    for _ in range(4):
+        edge.clock.advance(2000)
         edge.settle()
-        assert isinstance(log.failure, MemoryError)
-        for _ in range(4):
-            edge.clock.advance(2000)
-            edge.settle()
-        assert log.failure is None
-    produce(edge, 2, 3)
+    assert log.failure is None
+    produce(edge, 2, 4)
     edge.clock.advance(1000)
     edge.settle()
     edge.settle()
     found, gaps = read_all(log)
-    assert [value for _, value in found] == [b"value %d" % i for i in range(5)]
-    assert gaps == [(3, 4, "torn")], "of the header without a body"
+    assert [value for _, value in found] == [b"value %d" % i for i in range(6)]
+    assert gaps == [(4, 5, "torn")], "of the header without a body"
 
 
 def test_a_sync_and_a_state_without_memory_are_tried_again():
