@@ -32,7 +32,7 @@ SSID_BYTES_MAX, PASSWORD_CHARS = 32, (8, 63)
 
 
 def add(commands: Commands) -> None:
-    info = commands.add("info", _info, "what the board is: memory, flash, what runs on it; its agent is interrupted", agent=False)
+    info = commands.add("info", _info, "what the board is: memory, flash, what runs on it; its agent starts anew", agent=False)
     info.add_argument("--port", metavar="PORT", required=True, help=PORT_HELP)
     provision = commands.add("provision", _provision, "give a board its configuration, and wait until it runs", agent=False)
     provision.add_argument("--port", metavar="PORT", required=True, help=PORT_HELP)
@@ -48,8 +48,10 @@ def add(commands: Commands) -> None:
 def _info(arguments: Arguments) -> int:
     from .board_port import BoardPort
 
-    show(arguments, BoardPort(arguments.port).facts().as_dict(), _print_facts)
-    print(f"streamline-cli: its agent was interrupted; it starts again with the board: reset {arguments.port}", file=sys.stderr)
+    port = BoardPort(arguments.port)
+    facts = port.facts()
+    port.restart()
+    show(arguments, facts.as_dict(), _print_facts)
     return WELL
 
 
@@ -90,6 +92,7 @@ def _provision(arguments: Arguments) -> int:
     if facts.wifi and wifi is None and not facts.wifi_file and (reading.config.cloud_endpoint or "").startswith("mqtt"):
         problems.append(f"it joins no WiFi: there is no {WIFI} on it; give one with --wifi-file")
     if problems:
+        port.restart()  # to look at it, its agent had to be interrupted
         raise UsageError("\n".join(f"{arguments.port}: {text}; nothing was written" for text in problems))
     for note in notes + [note for note in made.notes if ": copy " not in note]:
         print(f"streamline-cli: {note}", file=sys.stderr)
@@ -107,6 +110,8 @@ def _provision(arguments: Arguments) -> int:
             port.put([*files, *([(WIFI, wifi)] if wifi is not None else []), (CONFIG, config)])
         said["running"], said["said"] = _start(port, reading.config.node_id)
         code = WELL if said["running"] else DEGRADED
+    else:
+        port.restart()
     show(arguments, said, _print_done)
     return code
 

@@ -24,6 +24,7 @@ ENDS_SECS = 10  # of an agent that is interrupted
 READ_SECS = 0.1
 LINE_BYTES_MAX = 4096
 REOPEN_SECS = 0.2
+RESTART_SECS = 1.0  # the reset is on its way by then
 NEW = ".new"
 INTERRUPT, LEAVE_RAW = b"\r\x03", b"\r\x02"
 RESET_WORDS, PROMPT, RAW_PROMPT = b"machine.reset()", b">>> ", b"\n>"
@@ -76,6 +77,11 @@ class BoardPort:
             self._mpremote("fs", "cp", str(path), f":{name}{NEW}")
         lines = ["import os", *[f"os.rename({name + NEW!r}, {name!r})" for name, _ in files], "if hasattr(os, 'sync'): os.sync()"]
         self._mpremote("exec", "\n".join(lines))
+
+    def restart(self) -> None:
+        """Start it anew, and do not wait for what it says: whatever ran before somebody looked runs again."""
+        for _ in self.reset(RESTART_SECS):
+            pass
 
     def reset(self, secs: float) -> Iterator[str]:
         """Start it anew, and yield each line that it says within that many seconds. A port that goes away with the reset, as USB does, is

@@ -184,7 +184,8 @@ def test_how_it_is(both: Callable[..., tuple[Any, Any]]) -> None:
     assert settled(found["streams"]) == settled(wanted["streams"])
     for name in ("node", "state", "hub", "clock", "codec", "feeds", "tables", "storage_failures", "version"):
         assert found[name] == wanted[name], name
-    assert set(wanted) - set(found) == {"pid"} and set(found) - set(wanted) == {"interpreter", "heap_bytes", "heap_free_bytes"}
+    assert set(wanted) - set(found) == {"pid", "serial"}  # a board carries no lines of others
+    assert set(found) - set(wanted) == {"interpreter", "heap_bytes", "heap_free_bytes", "heap_peak_bytes", "heap_live_peak_bytes"}
     assert found["link"]["endpoint"] == wanted["link"]["endpoint"] and not found["link"]["connected"] and found["link"]["reason"]
     board, agent = both("status")
     assert board.stdout.splitlines()[1].split() == agent.stdout.splitlines()[1].split()  # the columns, in their order
