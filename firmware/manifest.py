@@ -34,6 +34,7 @@ SHELL_ONLY_FOR = {
     "flash": ("flash_*",),
     "board": ("boot", "board_*", "safe_mode", "watchdog"),
     "wifi": ("wifi", "time_server"),
+    "asyncio": ("aio",),
 }
 SHELL_NOT_WITH = {"board": ("__main__", "sources")}  # what needs an operating system
 

@@ -207,10 +207,10 @@ class Loop:
                 self._store(line)
             elif line == b"drain":
                 self._draining = True
-            if not self._input_ready():
+            if not self.wait():
                 return
 
-    def _input_ready(self, wait_ms=0):
+    def wait(self, wait_ms=0):
         """Wait until something comes, at most so long. Returns whether it was input."""
         ready = False
         for row in self._poll.ipoll(wait_ms):
@@ -231,7 +231,7 @@ class Loop:
                 if self._link is not None:
                     self._link.turn()
                 if self._door is not None:
-                    self._input_ready()
+                    self.wait()
                     self._door.turn(self.clock.monotonic_ms())
                 time.sleep_ms(FULL_WAIT_MS)
 
@@ -243,7 +243,7 @@ class Loop:
                 if self._ended and (not until_drained or self._drained()):
                     break
                 try:
-                    if self._input_ready(min(wait_ms, 50) if self._ended else wait_ms):
+                    if self.wait(min(wait_ms, 50) if self._ended else wait_ms):
                         self._read_input()
                 except MemoryError:
                     self._out_of_memory()
