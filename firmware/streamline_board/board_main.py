@@ -54,7 +54,7 @@ class Readings:
             return self._source.produce(node, now_ms)
         except (QueueFull, StorageFull, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.failures += 1
             self._app_at_ms = now_ms + APP_PAUSE_MS
             print("streamline: the application failed:")
@@ -145,7 +145,7 @@ def _agent(config, network, dog):
         return "%s" % error
     except KeyboardInterrupt:
         pass
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _crashed(error)
         machine.reset()
     _note(0)  # who stops it by hand starts it by hand

@@ -5,10 +5,9 @@ Rule: what is wrong with a file is said with its place, and what a board cannot 
 
 import os
 
-import ujson
-
 from streamline_core.config import EdgeConfig
 from streamline_core.errors import UsageError
+from streamline_core.whole_json import loads
 
 HELP = """usage: %s --config FILE [--status] [--lines TOPIC] [--until-drained]
 
@@ -48,9 +47,9 @@ def load(path):
     """An EdgeConfig from a JSON file. Raises UsageError (all problems at once), OSError."""
     try:
         with open(path) as file:
-            given = ujson.load(file)
-    except ValueError:
-        raise UsageError("%s: not JSON" % path)
+            given = loads(file.read())
+    except ValueError as error:
+        raise UsageError("%s: not JSON: %s" % (path, error))
     given = given.get("edge", given) if isinstance(given, dict) else given
     _shrink(given)
     try:

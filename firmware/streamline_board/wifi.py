@@ -4,10 +4,10 @@ Rule: `turn` never waits (but for a name to be resolved), and nothing here print
 """
 
 import network
-import ujson
 
 from streamline_core.backoff import Backoff
 from streamline_core.errors import UsageError
+from streamline_core.whole_json import loads
 
 from .time_server import TimeServer
 
@@ -24,7 +24,7 @@ def load(path=FILE):
     """What the file says, checked: a dict with each of KEYS, None where it says nothing. Raises UsageError, which never shows a value."""
     try:
         with open(path) as file:
-            given = ujson.load(file)
+            given = loads(file.read())
     except OSError:
         raise UsageError('%s is missing: {"ssid": "…", "password": "…"} says which network to join' % path)
     except ValueError:

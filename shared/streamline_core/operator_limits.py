@@ -4,10 +4,9 @@ Rule: a limit that the node cannot keep is refused with what it needs, and nothi
 never ignored: it may hold a limit that a disk depends on. Must not know: where the file lies.
 """
 
-import json
-
 from .errors import UsageError
 from .resources import KEYS, KINDS, MEMORY
+from .whole_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ POLICY = "eviction_policy"
 
 def parse(text: "bytes | str") -> "dict[str, Any]":
     """{kind: limit, "eviction_policy": policy} of a file. Raises ValueError where it is none."""
-    limits = json.loads(text)
+    limits = loads(text if isinstance(text, str) else str(text, "utf-8"))
     if not isinstance(limits, dict):
         raise ValueError("not a mapping")
     for key in limits:

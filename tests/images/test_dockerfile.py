@@ -209,7 +209,7 @@ def test_the_scratch_stage_refuses_another_broker_and_keeps_what_it_has(containe
     try:
         said, status = process.stdout, {}
         assert said is not None
-        while "TLS: " not in status.get("why", ""):
+        while "TLS: " not in status.get("why", "") or not status["streams"][0]["produced"]:
             line = said.readline()
             assert line, "it has ended"
             status = json.loads(line) if line.startswith(b"{") else {}

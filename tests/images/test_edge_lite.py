@@ -178,3 +178,18 @@ def test_its_options_are_told_and_a_wrong_one_is_named(edge_lite: Callable[..., 
     assert run("--repl", "-c", "print(6 * 7)").stdout == "42\n"
     for words in (("--bogus",), (), ("--config", "absent.json"), ("--heap",), ("--heap", "1k")):
         assert run(*words).returncode == 2 and run(*words).stderr, words
+
+
+def test_a_build_beyond_its_budget_fails_and_leaves_no_image(
+    edge_lite: Callable[..., EdgeLite], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    native = next((name for name in ARCHITECTURES if is_native(name)), "x86_64")
+    path, size = edge_lite(native, "edge-lite").image.path, edge_lite(native, "edge-lite").image.path.stat().st_size
+    board = board_image.load_board("edge_lite")
+    board["image"]["budget_bytes"] = size - 1
+    monkeypatch.setattr(board_image, "load_board", lambda name: board)
+    monkeypatch.setattr(sys, "argv", ["board_image.py", "edge_lite", "--arch", native, "--features", "edge-lite"])
+    assert board_image.main() == 1
+    assert "1 more than its budget" in capsys.readouterr().err and not path.exists()
+    board["image"]["budget_bytes"] = size
+    assert board_image.main() == 0 and path.exists()

@@ -38,7 +38,7 @@ def test_a_board_without_a_watchdog_runs_without():
     dog.step()
     assert not dog.running and dog.keep()
     assert not watchdog.start(0).running
-    if MICROPYTHON:  # this one has a machine module, and no WDT in it
+    if MICROPYTHON and not hasattr(__import__("machine"), "WDT"):  # where there is one, it would run from now on
         assert not watchdog.start().running
 
 
