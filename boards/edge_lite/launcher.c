@@ -75,8 +75,10 @@ int main(int argc, char **argv) {
         memset(&action, 0, sizeof(action));
         action.sa_handler = on_sigterm;
         sigaction(SIGTERM, &action, NULL);
-        words[n++] = "-m";
-        words[n++] = "streamline_board";
+        // What is frozen in and nothing else: else the folder that it is started in comes first, and whoever may write there is the agent.
+        unsetenv("MICROPYPATH");
+        words[n++] = "-c";
+        words[n++] = "import sys; sys.path[:] = ['.frozen']; import streamline_board.__main__";
     }
     while (at < argc) {
         words[n++] = argv[at++];

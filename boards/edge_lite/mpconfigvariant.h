@@ -23,5 +23,5 @@
 #define MICROPY_PY_FRAMEBUF             (0)
 #define MICROPY_PY_ONEWIRE              (0)
 
-// Modules are in the binary; the folder of the file system that merge modules may come from is the current one.
+// Modules are in the binary; launcher.c takes the current folder out of the path, too, where it starts the agent.
 #define MICROPY_PY_SYS_PATH_DEFAULT     ".frozen"

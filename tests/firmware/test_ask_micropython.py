@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests" / "host"))
 from agent_process import ENVIRONMENT
 
 FLOOD = 10_000
+HEAP = "352k"
 RECORDS = 20_000
 LINE = b"x" * 200
 KEEPS_BYTES_MAX = 6000  # of the heap, after all that it loaded to answer is gone: noise of the collector
@@ -51,8 +52,15 @@ def told(port: int, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
+def asked(folder: Path, port: int) -> Board:
+    """A board with the memory to answer, too: here its modules lie in the heap, where those of an image do not."""
+    board = Board(folder, port)
+    board.heap = HEAP
+    return board
+
+
 def test_a_board_answers_what_a_host_does(mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]) -> None:
-    board = Board(tmp_path, mosquitto.port)
+    board = asked(tmp_path, mosquitto.port)
     process = board.start("--lines", "logs")
     running.append(process)
     assert process.stdin is not None
@@ -79,7 +87,7 @@ def test_a_board_answers_what_a_host_does(mosquitto: Mosquitto, tmp_path: Path, 
 def test_a_board_tells_of_a_backlog_that_does_not_move_when_asked_again(
     mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]
 ) -> None:
-    board = Board(tmp_path, mosquitto.port)
+    board = asked(tmp_path, mosquitto.port)
     process = board.start("--lines", "logs")
     running.append(process)
     assert process.stdin is not None
@@ -94,7 +102,7 @@ def test_a_board_tells_of_a_backlog_that_does_not_move_when_asked_again(
 
 
 def test_a_flood_of_questions_during_a_sync(mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]) -> None:
-    board, store = Board(tmp_path, mosquitto.port), tmp_path / "cloud.db"
+    board, store = asked(tmp_path, mosquitto.port), tmp_path / "cloud.db"
     board.run("--lines", "logs", lines=b"%s\n" % LINE * RECORDS)
     said: list[bytes] = []
 

@@ -167,6 +167,20 @@ def test_without_edge_sync_it_is_a_local_log_and_refuses_a_cloud_by_name(edge_li
         process.wait()
 
 
+def test_what_lies_in_the_folder_that_it_is_started_in_is_not_run(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
+    lite = edge_lite(next((name for name in ARCHITECTURES if is_native(name)), "x86_64"))
+    for name in ("streamline_board", "streamline_core", "cbor2", "ujson", "errno"):
+        (tmp_path / name).mkdir()
+        for file in ("__init__.py", "__main__.py", "main.py"):
+            (tmp_path / name / file).write_text("print('OWNED')\n")
+    config = configured(tmp_path, 1883, cloud_endpoint=None)
+    for environment in ({}, {"MICROPYPATH": str(tmp_path)}):
+        for words in (("--version",), ("--config", str(config), "--lines", "logs")):
+            command = [*lite.start, *words]
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+            assert done.returncode == 0 and b"OWNED" not in done.stdout + done.stderr, done
+
+
 def test_its_options_are_told_and_a_wrong_one_is_named(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
     lite = edge_lite("x86_64" if platform.machine() == "x86_64" else "arm64")
 
