@@ -23,6 +23,11 @@ ERASED = b"\xff"
 SOCKET_PATH_BYTES_MAX = 107  # of Linux
 
 
+def _in_option(path: Path) -> str:
+    """As QEMU takes a path among the values of an option."""
+    return str(path).replace(",", ",,")
+
+
 class Emulator:
     """board: its board.json; image: the file to run; folder: where its flash lies. It is off until `start`.
 
@@ -56,7 +61,7 @@ class Emulator:
             " -object memory-backend-file,id=flash,size=%d,share=on,mem-path=%s"
             " -serial %s -serial tcp:127.0.0.1:%d,%s,nodelay=on -kernel %s"
             % (
-                self._machine, self._flash_bytes, shlex.quote(str(self.flash)), console, self._line_at, self._line,
+                self._machine, self._flash_bytes, shlex.quote(_in_option(self.flash)), console, self._line_at, self._line,
                 shlex.quote(str(self._image)),
             )
         )  # fmt: skip
@@ -67,7 +72,7 @@ class Emulator:
             self._short = tempfile.mkdtemp(prefix="streamline-")
             self._qmp = Path(self._short, "qmp")
         self._qmp.unlink(missing_ok=True)
-        return "unix:%s,server=on,wait=off" % str(self._qmp).replace(",", ",,")
+        return "unix:%s,server=on,wait=off" % _in_option(self._qmp)
 
     def new_flash(self) -> None:
         """A flash as it leaves the factory, where there is none yet."""
@@ -80,7 +85,7 @@ class Emulator:
         """Power on; returns when its ports are open. Raises RuntimeError where the emulator does not start."""
         self.new_flash()
         console = "tcp:127.0.0.1:%d,server=on,wait=off,nodelay=on,logfile=%s,logappend=on" % (
-            self.console_port, shlex.quote(str(self.flash.with_name("console.log"))),
+            self.console_port, shlex.quote(_in_option(self.flash.with_name("console.log"))),
         )  # fmt: skip
         errors = self.flash.with_name("emulator.log")
         with errors.open("wb") as log:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from board_world import APP, ENVIRONMENT, ROOT, BoardWorld, check_order
 
 import board_image
 import toolchain
+from emulator import Emulator
 from mosquitto import Mosquitto
 
 BOARD = "qemu_mps2_an385"
@@ -179,6 +181,29 @@ def test_a_board_that_nobody_has_provisioned_says_so(world: BoardWorld) -> None:
     world.emulator.start()
     world.until(lambda: "streamline-cli board provision" in world.emulator.console)
     assert "the flash is new" in world.emulator.console
+
+
+def short_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("streamline-*"))
+
+
+@pytest.mark.parametrize("depth", [1, 3], ids=["beside the flash", "where that path is too long"])
+def test_the_emulator_is_commanded_by_a_socket_that_is_its_users_alone(
+    image: board_image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    folder = tmp_path.joinpath(*["a folder, with a name of some length"] * depth)
+    folder.mkdir(parents=True)
+    board = Emulator(board_image.load_board(BOARD), image.path, folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = short_folders()
+    board.start()
+    try:
+        (path,) = [folder / "qmp"] if depth == 1 else [made / "qmp" for made in short_folders() - before]
+        assert path.is_socket() and not path.stat().st_mode & 0o077
+        board.reset()
+    finally:
+        board.kill()
+    assert not path.exists() and (depth == 1 or not path.parent.exists())
 
 
 def test_a_configuration_that_cannot_work_is_said_on_the_console(world: BoardWorld) -> None:
