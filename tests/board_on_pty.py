@@ -40,8 +40,12 @@ class Flash:
         self.file.seek(block * {block} + offset)
         self.file.readinto(buf)
     def writeblocks(self, block, buf, offset=0):
+        there = bytearray(len(buf))
+        self.readblocks(block, there, offset)
+        for i in range(len(buf)):
+            there[i] &= buf[i]  # programming a NOR flash only clears bits
         self.file.seek(block * {block} + offset)
-        self.file.write(buf)
+        self.file.write(there)
         self.file.flush()
     def ioctl(self, op, arg):
         if op == 4:

@@ -56,5 +56,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if on_cpython or on_micropython:
         counts = (on_cpython, platform.python_version(), on_micropython, version)
         terminalreporter.write_line(("core unit tests: %d on CPython %s, %d on MicroPython %s" % counts).rstrip())
+    for name, text in properties:
+        if name == "figure":
+            terminalreporter.write_line(str(text))
     if any(r.failed for r in ran):
         terminalreporter.write_line("seed: %s=%s repeats the random choices of this run" % (SEED, os.environ[SEED]))

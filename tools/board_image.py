@@ -31,11 +31,20 @@ BOARDS = ROOT / "boards"
 OUT = ROOT / "build" / "firmware"
 FEATURES = {"edge-lite": "", "edge-sync": "sync"}  # of the specification: the option of the board's manifest that each is
 NOT_YET = ("edge-mesh",)
+NEWLIB, NEWLIB_CXX = "libnewlib-arm-none-eabi", "libstdc++-arm-none-eabi-newlib"  # packages of Debian
 RP2_FLASH = 0x10000000  # where the flash of an RP2040 begins
 
 
 class BadCall(Exception):
     """A board, an architecture or a feature that there is none of. The text lists those there are."""
+
+
+class OverBudget(RuntimeError):
+    """An image that its board does not allow; it is gone. sizes: of what it was."""
+
+    def __init__(self, text: str, sizes: image_sizes.Sizes) -> None:
+        super().__init__(text)
+        self.sizes = sizes
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ def build_unix(board: dict[str, Any], arch: str | None, without: list[str], also
     settings = board["image"]["architectures"][arch]
     cross, packages = settings.get("cross", ""), settings["packages"]
     toolchain.need(cross + "gcc", *packages)
+    toolchain.need_header(cross + "gcc", "stdio.h", packages[-1])
     sources = toolchain.micropython()
     compiler = toolchain.mpy_cross(sources)
     folder = OUT / "-".join([board["name"], arch, *["no_" + option for option in without], *([also.stem] if also else [])])
@@ -124,7 +134,8 @@ def build_unix(board: dict[str, Any], arch: str | None, without: list[str], also
 def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit_tests: Path | None = None) -> Image:
     """An image for a board that an emulator has. unit_tests: the manifest of an image that runs tests rather than the agent."""
     image = board["image"]
-    toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
+    toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", NEWLIB)
+    toolchain.need_header("arm-none-eabi-gcc", "stdio.h", NEWLIB)
     sources = toolchain.micropython()
     compiler = toolchain.mpy_cross(sources)
     folder = OUT / (board["name"] + ("-unit_tests" if unit_tests else ""))
@@ -146,7 +157,9 @@ def build_qemu(board: dict[str, Any], arch: str | None, without: list[str], unit
 def build_rp2(board: dict[str, Any], arch: str | None, without: list[str]) -> Image:
     """A UF2 file for a board with a chip of Raspberry Pi."""
     image = board["image"]
-    toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "libstdc++-arm-none-eabi-newlib")
+    toolchain.need("arm-none-eabi-gcc", "gcc-arm-none-eabi", NEWLIB, NEWLIB_CXX)
+    toolchain.need_header("arm-none-eabi-gcc", "stdio.h", NEWLIB)
+    toolchain.need_header("arm-none-eabi-gcc", "cstdlib", NEWLIB_CXX, "c++")
     toolchain.need("cmake", "cmake")
     sources = toolchain.micropython()
     toolchain.rp2_sources(sources, image["upstream_board"], image["submodules"])
@@ -195,10 +208,16 @@ PORTS: dict[str, Callable[[dict[str, Any], str | None, list[str]], Image]] = {
 
 
 def build(name: str, arch: str | None = None, features: str = ",".join(FEATURES)) -> Image:
-    """The image of a board. Raises BadCall, toolchain.Missing, RuntimeError where the build fails or goes beyond its budget."""
+    """The image of a board. Raises BadCall, toolchain.Missing, RuntimeError where the build fails, OverBudget."""
     board = load_board(name)
     with alone():
-        return PORTS[board["image"]["port"]](board, arch, left_out(features))
+        image = PORTS[board["image"]["port"]](board, arch, left_out(features))
+        sizes = image_sizes.measure(image)
+        over = image_sizes.over_budget(sizes, board["image"])
+        if over:
+            image.path.unlink()
+            raise OverBudget("firmware: %s; boards/%s/board.json has the budget, --report shows what costs what" % (over, name), sizes)
+        return image
 
 
 @contextmanager
@@ -224,14 +243,12 @@ def main() -> int:
         if arguments.report:
             image_sizes.report(sizes)
         print("%s: %s" % (os.path.relpath(image.path), image_sizes.summary(sizes, board["image"])))
-        over = image_sizes.over_budget(sizes, board["image"])
-        if over:
-            image.path.unlink()
-            raise RuntimeError("firmware: %s; boards/%s/board.json has the budget, --report shows what costs what" % (over, board["name"]))
     except (BadCall, Missing) as error:
         print("board_image: %s" % error, file=sys.stderr)
         return 2
     except RuntimeError as error:
+        if arguments.report and isinstance(error, OverBudget):
+            image_sizes.report(error.sizes)
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -1,13 +1,17 @@
-"""A board in its emulator: its flash in a file, its console and its lines as TCP ports of the loopback interface.
+"""A board in its emulator: its flash in a file, its console and its lines as TCP ports of the loopback interface. What commands the
+emulator itself (QMP) is a socket that only this user can open.
 
 Rule: `kill` is a power cut (what was programmed stays, nothing else does), `reset` is the reset pin; the process ends with this object.
 Must not know: what the image does.
 """
 
 import json
+import os
 import shlex
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,12 @@ from free_ports import free_port
 
 START_SECS = 20
 ERASED = b"\xff"
+SOCKET_PATH_BYTES_MAX = 107  # of Linux
+
+
+def _in_option(path: Path) -> str:
+    """As QEMU takes a path among the values of an option."""
+    return str(path).replace(",", ",,")
 
 
 class Emulator:
@@ -33,7 +43,8 @@ class Emulator:
         self._line = "server=on,wait=off" if line_to is None else "reconnect=1"
         self._line_at = line_to or self.line_port
         self.console_port = free_port()
-        self._qmp_port = free_port()
+        self._qmp = folder.resolve() / "qmp"
+        self._short: str | None = None
         self._machine = board["emulator"]["machine"]
         self._flash_bytes = board["emulator"]["flash_bytes"]
         self._image = image
@@ -48,12 +59,20 @@ class Emulator:
         return shlex.split(
             "qemu-system-arm -nographic -monitor none -semihosting -machine %s,memory-backend=flash"
             " -object memory-backend-file,id=flash,size=%d,share=on,mem-path=%s"
-            " -serial %s -serial tcp:127.0.0.1:%d,%s,nodelay=on -qmp tcp:127.0.0.1:%d,server=on,wait=off -kernel %s"
+            " -serial %s -serial tcp:127.0.0.1:%d,%s,nodelay=on -kernel %s"
             % (
-                self._machine, self._flash_bytes, shlex.quote(str(self.flash)), console, self._line_at, self._line, self._qmp_port,
+                self._machine, self._flash_bytes, shlex.quote(_in_option(self.flash)), console, self._line_at, self._line,
                 shlex.quote(str(self._image)),
             )
         )  # fmt: skip
+
+    def _command_socket(self) -> str:
+        """In QEMU's words. It lies beside the flash, or, where its path would be too long for a socket, in a folder of its own."""
+        if len(os.fsencode(self._qmp)) > SOCKET_PATH_BYTES_MAX:
+            self._short = tempfile.mkdtemp(prefix="streamline-")
+            self._qmp = Path(self._short, "qmp")
+        self._qmp.unlink(missing_ok=True)
+        return "unix:%s,server=on,wait=off" % _in_option(self._qmp)
 
     def new_flash(self) -> None:
         """A flash as it leaves the factory, where there is none yet."""
@@ -66,15 +85,16 @@ class Emulator:
         """Power on; returns when its ports are open. Raises RuntimeError where the emulator does not start."""
         self.new_flash()
         console = "tcp:127.0.0.1:%d,server=on,wait=off,nodelay=on,logfile=%s,logappend=on" % (
-            self.console_port, shlex.quote(str(self.flash.with_name("console.log"))),
+            self.console_port, shlex.quote(_in_option(self.flash.with_name("console.log"))),
         )  # fmt: skip
         errors = self.flash.with_name("emulator.log")
         with errors.open("wb") as log:
-            self._process = subprocess.Popen(self.command(console), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            command = [*self.command(console), "-qmp", self._command_socket()]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, umask=0o077)
         deadline = time.monotonic() + START_SECS
         while self.running and time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._qmp_port)) == 0:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self._qmp)) == 0:
                     return
             time.sleep(0.02)
         self.kill()
@@ -88,7 +108,9 @@ class Emulator:
 
     def reset(self) -> None:
         """The reset pin."""
-        with socket.create_connection(("127.0.0.1", self._qmp_port), START_SECS) as connection:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(START_SECS)
+            connection.connect(str(self._qmp))
             replies = connection.makefile("rb")
             replies.readline()
             for word in ("qmp_capabilities", "system_reset"):
@@ -102,3 +124,7 @@ class Emulator:
         if process is not None:
             process.kill()
             process.wait()
+        self._qmp.unlink(missing_ok=True)
+        if self._short is not None:
+            shutil.rmtree(self._short, ignore_errors=True)
+            self._short, self._qmp = None, self.flash.resolve().with_name("qmp")

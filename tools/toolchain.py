@@ -51,6 +51,19 @@ def need_file(path: str, package: str) -> Path:
     return Path(path)
 
 
+def need_header(compiler: str, header: str, package: str, language: str = "c") -> None:
+    """See that a compiler finds a header that comes with a package of its own, as a C library does; installs that if it needs no password.
+    language: in GCC's words. Raises Missing."""
+
+    def found() -> bool:
+        command = [compiler, "-x", language, "-E", "-o", os.devnull, "-"]
+        probe = subprocess.run(command, input="#include <%s>\n" % header, capture_output=True, text=True, timeout=60, check=False)
+        return probe.returncode == 0
+
+    if not found() and not (apt_install(package) and found()):
+        raise Missing("%s finds no <%s>: install the package %s" % (compiler, header, package))
+
+
 class _Apt:
     """apt with a state of its own in which SUITE is known, too: what it fetches lies under FOLDER, and the system is left as it is."""
 
@@ -208,6 +221,7 @@ def mpy_cross(sources: Path) -> Path:
     program = sources / "mpy-cross" / "build" / "mpy-cross"
     if not program.exists():
         need("gcc", "gcc", "libc6-dev")
+        need_header("gcc", "stdio.h", "libc6-dev")
         need("make", "make")
         say("building mpy-cross")
         make(sources / "mpy-cross", FOLDER / "mpy-cross.log")

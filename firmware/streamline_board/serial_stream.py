@@ -51,7 +51,9 @@ class Line:
             if not host or not port.isdigit():
                 _refuse(url)
             self._address = host, int(port)
-        elif not where.isdigit() and where[:1] != "/":
+        elif where[:1] == "/":
+            _check_speed(url, self.baud)
+        elif not where.isdigit():
             _refuse(url)
 
     def open(self):
@@ -70,6 +72,19 @@ def _refuse(url):
     )
 
 
+def _check_speed(url, baud):
+    """A terminal has the speeds that this build has names for."""
+    try:
+        import termios
+    except ImportError:
+        raise UsageError("cloud_endpoint %r: this image has no terminal devices; use serial://UART" % url)
+    if hasattr(termios, "B%d" % baud):
+        return
+    speeds = sorted([int(name[1:]) for name in dir(termios) if name[0] == "B" and name[1:].isdigit()])
+    known = ", ".join([str(speed) for speed in speeds if speed])  # B0 hangs up
+    raise UsageError("cloud_endpoint %r: a terminal device of this build does not have %d baud; it has %s" % (url, baud, known))
+
+
 def _uart(number, baud, buffer_bytes):
     import machine
 
@@ -82,14 +97,12 @@ def _uart(number, baud, buffer_bytes):
 
 
 class Terminal:
-    """A terminal device, raw. polled: what stands for it in a poll. Raises OSError, ValueError for a speed that it has not."""
+    """A terminal device, raw. baud: one that the build has (see Line). polled: what stands for it in a poll. Raises OSError."""
 
     def __init__(self, path, baud):
         import termios
 
-        speed = getattr(termios, "B%d" % baud, None)
-        if speed is None:
-            raise ValueError("%s: this build cannot set %d baud" % (path, baud))
+        speed = getattr(termios, "B%d" % baud)
         self.polled = file = open(path, "r+b")
         try:
             termios.setraw(file.fileno())

@@ -1,7 +1,7 @@
 """A board at the end of a port, by mpremote: what it is, files put onto it, a reset, and what it says afterwards.
 
 Rule: what is secret travels in files, never on a command line and never to the screen; a file takes its name on the board only when it is
-there whole. Must not know: what is in the files.
+there whole; whoever interrupts an agent starts it again. Must not know: what is in the files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,34 @@ NEW = ".new"
 INTERRUPT, LEAVE_RAW = b"\r\x03", b"\r\x02"
 RESET_WORDS, PROMPT, RAW_PROMPT = b"machine.reset()", b">>> ", b"\n>"
 RESET = b"import machine\r" + RESET_WORDS + b"\r"
+# A file with MARK in its name is of one configuration, which names it so: of the next one it is another file.
+MARK, MARK_CHARS = "~", 8
+# Runs on MicroPython: what was left behind of earlier configurations goes, and what never got its name.
+TIDY = """
+def _():
+    import os
+    try:
+        with open({config!r}) as file:
+            kept = file.read()
+    except OSError:
+        kept = ''
+    for name in os.listdir('/'):
+        mark = name.rpartition({mark!r})[2].split('.')[0]
+        marked = {mark!r} in name and len(mark) == {chars} and all([c in '0123456789abcdef' for c in mark])
+        if (marked or name == {config!r}[1:] + {new!r}) and name not in kept:
+            try:
+                os.remove('/' + name)
+            except OSError:
+                pass
+_()
+del _
+"""
+
+
+def marked(name: str, mark: str) -> str:
+    """The name of a file that only one configuration knows. mark: MARK_CHARS hexadecimal digits."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}{MARK}{mark}.{suffix}" if dot and stem else f"{name}{MARK}{mark}"
 
 
 class BoardPort:
@@ -39,6 +68,7 @@ class BoardPort:
         if importlib.util.find_spec("mpremote") is None:
             raise UsageError("mpremote is missing: pip install 'streamline-edge[flash]' (or mpremote)")
         self.port = port
+        self._interrupted = False
 
     def _mpremote(self, *words: str) -> str:
         """`resume`: a board that is reset here would start its agent anew; Ctrl-C ends it."""
@@ -54,14 +84,23 @@ class BoardPort:
             raise UsageError(f"{self.port}: {said[-1].removeprefix('mpremote: ') if said else 'mpremote failed and does not say why'}")
         return done.stdout
 
-    def facts(self) -> BoardFacts:
-        """What it is; its agent has ended then."""
-        self._interrupt()
-        return BoardFacts.read(self._mpremote("exec", SNIPPET))
+    @contextmanager
+    def held(self) -> Iterator[BoardFacts]:
+        """What it is. Its agent has ended within the block; however that ends, whatever ran before runs again, unless `reset` has seen to
+        it."""
+        try:
+            self._interrupt()
+            yield BoardFacts.read(self._mpremote("exec", SNIPPET))
+        except BaseException:
+            with suppress(UsageError):  # the first error says why
+                self._restart()
+            raise
+        self._restart()
 
     def _interrupt(self) -> None:
         """Ctrl-C, and time for the agent to end in order: mpremote goes on at once, and what it sends meanwhile may get lost."""
         stream, said, deadline = self._open(0), b"", time.monotonic() + ENDS_SECS
+        self._interrupted = True
         try:
             stream.write(INTERRUPT)
             while time.monotonic() < deadline and not said.endswith((PROMPT, RAW_PROMPT)):
@@ -72,16 +111,20 @@ class BoardPort:
             stream.close()
 
     def put(self, files: Sequence[tuple[str, Path]]) -> None:
-        """Copy each (path on the board, file here); they take their names when all are there, in this order."""
+        """Copy each (path on the board, file here); they take their names when all are there, in this order. The last is the
+        configuration: then what only earlier ones have named is removed."""
+        tidy = TIDY.format(config=files[-1][0], mark=MARK, chars=MARK_CHARS, new=NEW)
+        self._mpremote("exec", tidy)  # of one that was cut off
         for name, path in files:
             self._mpremote("fs", "cp", str(path), f":{name}{NEW}")
         lines = ["import os", *[f"os.rename({name + NEW!r}, {name!r})" for name, _ in files], "if hasattr(os, 'sync'): os.sync()"]
-        self._mpremote("exec", "\n".join(lines))
+        self._mpremote("exec", "\n".join(lines) + tidy)
 
-    def restart(self) -> None:
-        """Start it anew, and do not wait for what it says: whatever ran before somebody looked runs again."""
-        for _ in self.reset(RESTART_SECS):
-            pass
+    def _restart(self) -> None:
+        """Start it anew, where its agent was interrupted, and do not wait for what it says."""
+        if self._interrupted:
+            for _ in self.reset(RESTART_SECS):
+                pass
 
     def reset(self, secs: float) -> Iterator[str]:
         """Start it anew, and yield each line that it says within that many seconds. A port that goes away with the reset, as USB does, is
@@ -95,6 +138,7 @@ class BoardPort:
             time.sleep(REOPEN_SECS)
             stream.reset_input_buffer()
             stream.write(RESET)
+            self._interrupted = False
             while time.monotonic() < deadline:
                 try:
                     rest += stream.read(256)

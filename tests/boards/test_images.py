@@ -220,6 +220,28 @@ def test_what_cmake_is_told_of_a_board_can_be_read_and_names_files_that_exist(na
 
 
 @pytest.mark.parametrize(
+    ("words", "compiler", "lacking", "package"),
+    [
+        (("edge_lite", "--arch", "armv6"), "arm-linux-gnueabi-gcc", "stdio.h", "libc6-dev-armel-cross"),
+        (("qemu_mps2_an385",), "arm-none-eabi-gcc", "stdio.h", "libnewlib-arm-none-eabi"),
+        (("rpi_pico",), "arm-none-eabi-gcc", "stdio.h", "libnewlib-arm-none-eabi"),
+        (("rpi_pico",), "arm-none-eabi-gcc", "cstdlib", "libstdc++-arm-none-eabi-newlib"),
+    ],
+)
+def test_a_library_that_a_compiler_does_not_find_is_named_by_its_package(
+    words: tuple[str, ...], compiler: str, lacking: str, package: str, tmp_path: Path
+) -> None:
+    """The compiler is played: it finds every header but one."""
+    program = tmp_path / compiler
+    program.write_text('#!/bin/sh\nread -r line\n[ "$line" != "#include <%s>" ]\n' % lacking)
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": str(tmp_path)}
+    result = subprocess.run([sys.executable, "tools/board_image.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.endswith("install the package %s\n" % package), result.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
         ("rpi_pico", ("arm-none-eabi-gcc", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "libstdc++-arm-none-eabi-newlib")),

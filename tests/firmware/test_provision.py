@@ -3,6 +3,7 @@ of it is real), and mpremote as it comes."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ import mpy
 from board_on_pty import LOG_BYTES, PtyBoard
 from board_process import ROOT, serve, until
 from mosquitto import Mosquitto
+from streamline_core.errors import UsageError
+from streamline_edge import cli
+from streamline_edge.board_port import BoardPort
 
 pytest.importorskip("mpremote", reason="mpremote is not installed")
 pytestmark = [
@@ -49,8 +53,11 @@ def standin(tmp_path: Path) -> Iterator[PtyBoard]:
 
 
 def info(standin: PtyBoard) -> dict[str, Any]:
+    """What it is; whoever looks starts it anew."""
+    starts = standin.starts
     done = board("info", "--port", standin.port, "--json")
     assert done.returncode == 0, done.stderr
+    until(lambda: standin.starts == starts + 1)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -65,53 +72,120 @@ def test_a_new_board_is_provisioned_runs_and_delivers(standin: PtyBoard, mosquit
     store = tmp_path / "cloud.db"
     bridge = serve(mosquitto.port, store)
     broker = "mqtt://127.0.0.1:%d" % mosquitto.port
+    words = ["--config", str(config), "--node-id", "pico-7", "--broker", broker, "--password-file", str(secret)]
     try:
-        words = ["--config", str(config), "--node-id", "pico-7", "--broker", broker, "--password-file", str(secret)]
+        starts = standin.starts
         # A variable of the one who provisions is not meant for the board.
         done = board("provision", "--port", standin.port, *words, "--json", STREAMLINE_EDGE_NODE_ID="somebody-else")
         assert done.returncode == 0, done.stdout + done.stderr
         said = json.loads(done.stdout)
-        assert said["running"] and said["node_id"] == "pico-7" and said["files"] == ["/secret", "/edge.json"]
+        assert said["running"] and said["node_id"] == "pico-7"
+        assert len(said["files"]) == 2 and re.fullmatch("/secret~[0-9a-f]{8}", said["files"][0]) and said["files"][1] == "/edge.json"
         assert said["heap_bytes"] <= said["board"]["heap_bytes"]
         assert SECRET not in done.stdout + done.stderr
-        assert standin.starts == 2
+        assert standin.starts == starts + 1
         until(lambda: store.exists() and SECRET.encode() not in store.read_bytes() and delivered(store))
+        # Whoever only looks, checks, or is refused leaves it running.
+        after = info(standin)
+        assert after["node_id"] == "pico-7" and after["files_free_bytes"] < before["files_free_bytes"]
+        still_delivers(store)
+        assert board("provision", "--port", standin.port, *words, "--check").returncode == 0
+        still_delivers(store)
+        config.write_text(config.read_text().replace("frame_bytes_max: 2304", "frame_bytes_max: 64KB"))
+        assert board("provision", "--port", standin.port, *words).returncode == 2
+        still_delivers(store)
     finally:
         bridge.kill()
         bridge.wait()
-    after = info(standin)
-    assert after["node_id"] == "pico-7" and after["files_free_bytes"] < before["files_free_bytes"]
+
+
+def still_delivers(store: Path) -> None:
+    before = delivered(store)
+    until(lambda: delivered(store) > before + 2)
 
 
 def delivered(store: Path) -> int:
+    """Nothing may be lost."""
     from streamline_cloud.store_reader import StoreReader
     from streamline_host.codecs import codecs
 
     with StoreReader(store, codecs("zstd")) as reader:
-        return sum(row.delivered for row in reader.ledger() if row.node == "pico-7")
+        rows = [row for row in reader.ledger() if row.node == "pico-7"]
+    assert not any(row.lost for row in rows), rows
+    return sum(row.delivered for row in rows)
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "words", "asked"),
     [
-        ("frame_bytes_max: 64KB", "of heap, the board has 5"),
-        ("resources: {max_storage: 2MB}", "the board's log partition has room for 802,816"),
-        ("resources: {max_storage: 16MB}", "it remembers 256"),
-        ("cloud_endpoint: https://broker.example", "it takes"),
-        ("ca_file: none.pem", "none.pem cannot be read"),
-        ("node_id: not a name", "node_id"),
+        ("frame_bytes_max: 64KB", "of heap, the board has 5", True),
+        ("resources: {max_storage: 2MB}", "the board's log partition has room for 802,816", True),
+        ("resources: {max_storage: 16MB}", "it remembers 256", False),
+        ("cloud_endpoint: https://broker.example", "it takes", False),
+        ("ca_file: none.pem", "none.pem cannot be read", False),
+        ("ca_file: main.py", "another file is /main.py on the board", False),
+        ("password_file: streamline-data", "another file is /streamline-data on the board", False),
+        ("node_id: not a name", "node_id", False),
     ],
 )
 def test_what_a_board_cannot_bear_is_refused_with_the_numbers_and_nothing_is_written(
-    standin: PtyBoard, tmp_path: Path, line: str, words: str
+    standin: PtyBoard, tmp_path: Path, line: str, words: str, asked: bool
 ) -> None:
+    """asked: whether the board had to be, and so was started anew."""
+    for own in ("main.py", "streamline-data"):
+        (tmp_path / own).write_text("x")
     config = tmp_path / "edge.yaml"
     key = line.partition(":")[0]
     text = "".join(row + "\n" for row in (CONFIG % ("127.0.0.1", 1)).splitlines() if not row.strip().startswith(key + ":"))
     config.write_text("%s  %s\n" % (text, line))
+    until(lambda: standin.starts == 1)
     done = board("provision", "--port", standin.port, "--config", str(config))
     assert done.returncode == 2 and words in done.stderr, done.stdout + done.stderr
-    assert info(standin)["node_id"] is None and standin.starts == 1
+    until(lambda: standin.starts == 1 + asked)
+    assert info(standin)["node_id"] is None
+
+
+def test_who_is_cut_off_while_writing_leaves_the_old_configuration_with_its_files_and_running(
+    standin: PtyBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, merge = tmp_path / "edge.yaml", tmp_path / "mine.py"
+    topic = "  local_topics: [{topic: t, kind: keyed, strategy: custom_merge, merge: 'python:mine.py'}]\n"
+    config.write_text(CONFIG % ("127.0.0.1", 1) + topic)
+    merge.write_text("def merge(key, a, b):\n    return a\n")
+    words = ["board", "provision", "--port", standin.port, "--config", str(config)]
+    assert cli.main(words) == 0, capsys.readouterr()
+    old = listed(standin)
+    capsys.readouterr()
+    # Everything is renamed but the configuration; then the cable is pulled.
+    merge.write_text("this is no Python\n")
+    real = BoardPort._mpremote
+
+    def cut(self: BoardPort, *what: str) -> str:
+        if "os.rename" in what[-1]:
+            real(self, "exec", what[-1].partition("os.rename('/edge.json")[0])
+            raise UsageError("the cable was pulled")
+        return real(self, *what)
+
+    starts = standin.starts
+    with monkeypatch.context() as patch:
+        patch.setattr(BoardPort, "_mpremote", cut)
+        assert cli.main([*words, "--node-id", "another"]) == 2 and "the cable was pulled" in capsys.readouterr().err
+    until(lambda: standin.starts == starts + 1)
+    assert info(standin)["node_id"] == "template"
+    assert set(old) < set(listed(standin))
+    # It ran with what it had: a module that does not load would have ended in safe mode. And the next one clears up.
+    merge.write_text("def merge(key, a, b):\n    return b\n")
+    assert cli.main([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    there = [name for name in listed(standin) if name.startswith(("mine", "edge"))]
+    assert sorted("/" + name for name in there) == sorted(said["files"]) and not set(there) <= set(old)
+
+
+def listed(standin: PtyBoard) -> list[str]:
+    port = BoardPort(standin.port)
+    with port.held():
+        found: list[str] = eval(port._mpremote("exec", "import os; print(os.listdir('/'))"))
+    return found
 
 
 def test_a_check_says_that_it_fits_and_writes_nothing(standin: PtyBoard, tmp_path: Path) -> None:
@@ -119,7 +193,9 @@ def test_a_check_says_that_it_fits_and_writes_nothing(standin: PtyBoard, tmp_pat
     config.write_text(CONFIG % ("127.0.0.1", 1))
     done = board("provision", "--port", standin.port, "--config", str(config), "--check")
     assert done.returncode == 0 and "it fits, and nothing was written" in done.stdout, done.stderr
-    assert "resources.max_storage is" in done.stderr and info(standin)["node_id"] is None
+    assert "resources.max_storage is" in done.stderr
+    until(lambda: standin.starts == 2)
+    assert info(standin)["node_id"] is None
 
 
 def test_a_wifi_file_is_checked_copied_and_never_shown(standin: PtyBoard, tmp_path: Path) -> None:

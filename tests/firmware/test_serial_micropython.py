@@ -310,5 +310,7 @@ def test_what_is_wrong_with_a_line_is_named(make: Callable[..., World]) -> None:
     assert "serial://UART" in said(cloud_endpoint="serial://1?speed=9600")
     assert "serial://UART" in said(cloud_endpoint="serial+tcp://host")
     assert "4608 bytes take too long at 9600 baud; use at most 2376" in said(cloud_endpoint="serial://1?baud=9600")
+    odd = said(cloud_endpoint="serial:///dev/ttyS9?baud=12345")
+    assert "does not have 12345 baud" in odd and "9600, " in odd and "115200" in odd, odd
     assert "a board carries no other node" in said(serial=[{"port": "/dev/ttyS9"}])
     assert "serial+tcp://LINE (on a board)" in said(cloud_endpoint="http://x")

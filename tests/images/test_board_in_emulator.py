@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +16,14 @@ from board_world import APP, ENVIRONMENT, ROOT, BoardWorld, check_order
 
 import board_image
 import toolchain
+from emulator import Emulator
 from mosquitto import Mosquitto
 
 BOARD = "qemu_mps2_an385"
 HURT_BYTES = (3000, 20000)  # from the gateway, where little goes, and from the board
 BACKLOG = 10_000
+HEAP_KEYS = ("heap_bytes", "heap_peak_bytes", "heap_live_peak_bytes")
+LIVE_BYTES_MAX = 100 << 10  # of the heap of 128 KB: the rest is for the application and for garbage
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(400)]
 
@@ -42,22 +46,29 @@ def world(
     made.close()
 
 
-def test_a_backlog_of_10_000_records_is_delivered_when_the_link_returns(world: BoardWorld) -> None:
+def test_a_backlog_of_10_000_records_is_delivered_when_the_link_returns(
+    world: BoardWorld, record_property: Callable[[str, object], None]
+) -> None:
     world.provision({"app.py": APP % {"total": BACKLOG, "per_turn": 20, "every_ms": 5}})
     world.emulator.start()  # nobody is at the other end of its line
     world.serve()
     time.sleep(20)
     assert world.count() == 0
     world.gateway.start()
+    began = time.monotonic()
     world.until(lambda: world.count() == BACKLOG, 200)
+    took = time.monotonic() - began
     assert list(check_order(world.stored()).values()) == [BACKLOG]
     status = world.told("status")
     (row,) = world.told("ledger")
     assert row["produced"] == row["delivered"] == BACKLOG + 1 and not row["lost"]  # one is the mark of a clock that was set
     assert world.told("health")["healthy"], world.told("health")
-    print("heap of %d bytes: in use %d, at the most %d with garbage, %d after a collection"
-          % (world.board["heap_bytes"], status["heap_bytes"], status["heap_peak_bytes"], status["heap_live_peak_bytes"]))  # fmt: skip
-    assert status["heap_live_peak_bytes"] < world.board["heap_bytes"]
+    record_property(
+        "figure",
+        "%s: %d records in %.0f s after the outage; heap of %d bytes: in use %d, at the most %d with garbage, %d after a collection"
+        % (BOARD, BACKLOG, took, world.board["heap_bytes"], *[status[key] for key in HEAP_KEYS]),
+    )
+    assert 0 < status["heap_live_peak_bytes"] <= LIVE_BYTES_MAX
 
 
 def last_start(readings: list[dict[str, int]]) -> tuple[int, int]:
@@ -170,6 +181,29 @@ def test_a_board_that_nobody_has_provisioned_says_so(world: BoardWorld) -> None:
     world.emulator.start()
     world.until(lambda: "streamline-cli board provision" in world.emulator.console)
     assert "the flash is new" in world.emulator.console
+
+
+def short_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("streamline-*"))
+
+
+@pytest.mark.parametrize("depth", [1, 3], ids=["beside the flash", "where that path is too long"])
+def test_the_emulator_is_commanded_by_a_socket_that_is_its_users_alone(
+    image: board_image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    folder = tmp_path.joinpath(*["a folder, with a name of some length"] * depth)
+    folder.mkdir(parents=True)
+    board = Emulator(board_image.load_board(BOARD), image.path, folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = short_folders()
+    board.start()
+    try:
+        (path,) = [folder / "qmp"] if depth == 1 else [made / "qmp" for made in short_folders() - before]
+        assert path.is_socket() and not path.stat().st_mode & 0o077
+        board.reset()
+    finally:
+        board.kill()
+    assert not path.exists() and (depth == 1 or not path.parent.exists())
 
 
 def test_a_configuration_that_cannot_work_is_said_on_the_console(world: BoardWorld) -> None:

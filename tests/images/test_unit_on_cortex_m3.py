@@ -13,8 +13,6 @@ from emulator import Emulator
 FILE_SECS = 900
 HERE = Path(__file__).resolve().parent
 BOARD = "qemu_mps2_an385"
-# Whole fleets, each for a minute and more on this board: they run on MicroPython in `make test`, and show nothing more here.
-ELSEWHERE: tuple[str, ...] = ()
 
 pytestmark = pytest.mark.image
 
@@ -35,7 +33,7 @@ def modules(image: board_image.Image, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.timeout(FILE_SECS + 60)
-@pytest.mark.parametrize("name", [path.stem for path in unit_flash.MODULES if path.stem.startswith("test_") and path.stem not in ELSEWHERE])
+@pytest.mark.parametrize("name", [path.stem for path in unit_flash.MODULES if path.stem.startswith("test_")])
 def test_file(name: str, image: board_image.Image, modules: list[Path], tmp_path: Path) -> None:
     board = Emulator(board_image.load_board(BOARD), image.path, tmp_path)
     unit_flash.write(board.flash, modules, [name])
