@@ -56,10 +56,10 @@ class BoardPort:
 
     def facts(self) -> BoardFacts:
         """What it is; its agent has ended then."""
-        self._interrupt()
+        self.interrupt()
         return BoardFacts.read(self._mpremote("exec", SNIPPET))
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
         """Ctrl-C, and time for the agent to end in order: mpremote goes on at once, and what it sends meanwhile may get lost."""
         stream, said, deadline = self._open(0), b"", time.monotonic() + ENDS_SECS
         try:
