@@ -32,7 +32,7 @@ SHELL_ONLY_FOR = {
     "keyed": ("merges",),
     "control": ("control*", "door", "limits_file"),
     "flash": ("flash_*",),
-    "board": ("boot", "board_*", "safe_mode", "watchdog"),
+    "board": ("boot", "board_*", "readings", "safe_mode", "watchdog"),
     "wifi": ("wifi", "time_server"),
     "asyncio": ("aio",),
 }

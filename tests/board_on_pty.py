@@ -1,7 +1,8 @@
 """A stand-in for a board at a serial port: the unix MicroPython with its prompt on a pseudo terminal. A helper of tests, no test.
 
 What is real: the interpreter, its raw REPL, Ctrl-C, littlefs at the root with its blocks in a file, the board's own start and program, its
-raw flash (in a file). What is not: a chip. A reset ends the process, and it is started again on the same terminal.
+raw flash (in a file). What is not: a chip. A reset ends the process, and it is started again on the same terminal; it knows a reset from
+power that came. A stock one is MicroPython as it comes: nothing of ours but what is put into its /lib, no flash set apart, /main.py run.
 """
 
 import fcntl
@@ -19,17 +20,17 @@ from board_process import module_path
 
 FILES_BYTES, LOG_BYTES, BLOCK_BYTES = 256 << 10, 1 << 20, 4096
 
-BOOT = """
-import sys, vfs
+START = """
+import os, sys, vfs
 
 class Machine:
-    PWRON_RESET = 1
+    PWRON_RESET, HARD_RESET = 1, 2
     @staticmethod
     def reset():
-        raise SystemExit
+        os.system("kill -9 $PPID")
     @staticmethod
     def reset_cause():
-        return 1
+        return 1 if os.getenv("CAUSE") == "power" else 2
 
 sys.modules["machine"] = Machine
 
@@ -59,6 +60,8 @@ class Flash:
 
 files, log = Flash({files!r}, {files_blocks}), Flash({log!r}, {log_blocks})
 vfs.umount("/")
+"""
+OURS = """
 vfs.mount(vfs.VfsPosix({modules!r}), "/modules")
 sys.path[:] = [".frozen", "/lib", "/modules"]  # /lib is of the board itself
 from streamline_board import boot
@@ -73,18 +76,31 @@ sys.modules["app"] = App
 from streamline_board import board_main
 board_main.run(watchdog_ms=0)
 """
+STOCK = """
+try:
+    vfs.mount(vfs.VfsLfs2(files), "/")
+except OSError:
+    vfs.VfsLfs2.mkfs(files)
+    vfs.mount(vfs.VfsLfs2(files), "/")
+sys.path[:] = ["", ".frozen", "/lib"]
+if "main.py" in os.listdir("/"):
+    with open("/main.py") as file:
+        text = file.read()
+    exec(text, {"__name__": "__main__"})
+"""
 
 
 class PtyBoard:
-    """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. Use with `with`."""
+    """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. stock: MicroPython as it comes. Use with
+    `with`. console: what it has said, over all its lives."""
 
-    def __init__(self, folder: Path, heap: str = "512k", files_bytes: int = FILES_BYTES) -> None:
+    def __init__(self, folder: Path, heap: str = "512k", files_bytes: int = FILES_BYTES, stock: bool = False) -> None:
         files, log, boot = folder / "files.bin", folder / "log.bin", folder / "boot.py"
         for path, size in ((files, files_bytes), (log, LOG_BYTES)):
             path.write_bytes(b"\xff" * size)
         modules = module_path().rpartition(":")[2]
         values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": files_bytes // BLOCK_BYTES, "modules": modules}
-        text = BOOT
+        text = START + (STOCK if stock else OURS)
         for key, value in (values | {"log": str(log), "log_blocks": LOG_BYTES // BLOCK_BYTES}).items():
             text = text.replace("{%s!r}" % key, repr(value)).replace("{%s}" % key, str(value))
         boot.write_text(text)
@@ -100,6 +116,8 @@ class PtyBoard:
         tty.setraw(far)
         self._far, self.port = far, os.ttyname(far)
         self.starts = 0
+        self._cause = "power"
+        self._said = b""
         self._lock = threading.Lock()
         self._ended = False
 
@@ -115,8 +133,9 @@ class PtyBoard:
                 self.starts += 1
                 self._process = subprocess.Popen(
                     self._command, stdin=self._slave, stdout=self._slave, stderr=self._slave,
-                    start_new_session=True, preexec_fn=self._own_the_terminal, env={"TERM": "dumb"},
+                    start_new_session=True, preexec_fn=self._own_the_terminal, env={"TERM": "dumb", "CAUSE": self._cause},
                 )  # fmt: skip
+                self._cause = "reset"
             self._process.wait()
 
     def _carry(self) -> None:
@@ -124,7 +143,18 @@ class PtyBoard:
         other = {self._master: self._near, self._near: self._master}
         while not self._ended:
             for end in select.select(list(other), [], [], 0.1)[0]:
-                os.write(other[end], os.read(end, 1024))
+                data = os.read(end, 1024)
+                self._said += data if end == self._master else b""
+                os.write(other[end], data)
+
+    @property
+    def console(self) -> str:
+        return self._said.decode(errors="replace")
+
+    def cut_power(self) -> None:
+        with self._lock:
+            self._cause = "power"
+            self._process.kill()
 
     def __enter__(self) -> "PtyBoard":
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._live, self._carry)]

@@ -21,6 +21,8 @@ import board_image
 import mpy
 import uf2
 from board_image import BOARDS, OUT, BadCall
+from streamline_core.errors import UsageError
+from streamline_edge.board_port import BoardPort
 from toolchain import Missing
 
 LIB = "/lib"
@@ -34,6 +36,17 @@ ESP_BAUD = 460800
 COMMAND_SECS = 300
 BYTECODE = 6  # of .mpy files; MicroPython since 1.19
 MAIN = "main.py"
+FROZEN = "frozen"
+# What bytecode it takes, and where its own Streamline is, if there is one.
+LOOK = """
+import sys
+try:
+    import streamline_core
+    at = getattr(streamline_core, '__file__', '%s')
+except ImportError:
+    at = ''
+print(getattr(sys.implementation, '_mpy', 0) & 255, at)
+""" % FROZEN
 
 
 def say(text: str) -> None:
@@ -90,11 +103,18 @@ def stage() -> Path:
 
 
 def flash_modules(board: dict[str, Any], port: str) -> None:
-    """What is unchanged on the board is not written again. Raises Missing, RuntimeError."""
+    """What is unchanged on the board is not written again; its agent has ended then. Raises Missing, RuntimeError, UsageError."""
     mpremote = [*tool("mpremote"), "connect", port, "resume"]
-    found = run([*mpremote, "eval", "getattr(__import__('sys').implementation,'_mpy',0)&255"], quiet=True).strip()
-    if found != str(BYTECODE):
-        raise RuntimeError("flash: %s takes bytecode %s, and ours is %d: put a whole image onto it: --image" % (port, found, BYTECODE))
+    reach = BoardPort(port)
+    reach.interrupt()
+    words = run([*mpremote, "exec", LOOK], quiet=True).strip().splitlines()[-1].partition(" ")
+    if words[0] != str(BYTECODE):
+        reach.restart()
+        raise RuntimeError("flash: %s takes bytecode %s, and ours is %d: put a whole image onto it: --image" % (port, words[0], BYTECODE))
+    if words[2] and not words[2].startswith(LIB + "/"):
+        reach.restart()
+        raise RuntimeError("flash: %s has Streamline in its image (%s), which comes before %s: put a whole image onto it: --image"
+                           % (port, words[2], LIB))  # fmt: skip
     lib = stage()
     count = len(list(lib.rglob("*.mpy")))
     say("%d modules, %s bytes, to %s%s" % (count, "{:,}".format(sum(f.stat().st_size for f in lib.rglob("*.mpy"))), port, LIB))
@@ -202,7 +222,7 @@ def main() -> int:
             raise BadCall("PORT=… is missing: the serial port of the board, such as /dev/ttyACM0")
         else:
             flash_modules(board, arguments.port)
-    except (BadCall, Missing) as error:
+    except (BadCall, Missing, UsageError) as error:
         print("flash: %s" % error, file=sys.stderr)
         return 2
     except subprocess.TimeoutExpired:

@@ -39,6 +39,7 @@ class Carrier:
         self.endpoint = endpoint
         self.answers = None  # what answers questions, while somebody asks
         self.seen = None  # what it has to know the next time
+        self.source = None  # what gives readings, where a status has something to say of it
         self.connected = False  # whether frames can travel
         self.reason = ""  # why they cannot
         self.up_ms = self._ask_at_ms = 0

@@ -43,14 +43,34 @@ def _shrink(given):
                     section.setdefault(key, defaults[key])
 
 
-def load(path):
-    """An EdgeConfig from a JSON file. Raises UsageError (all problems at once), OSError."""
+# What a link needs of it: of a file that is refused, this is taken alone. Its frames are the least, which no line is too slow for.
+LINK_KEYS = ("node_id", "fleet", "cloud_endpoint", "password_file", "ca_file", "cert_file", "key_file")
+LINK_FRAME_BYTES = 1024
+
+
+def load_for_link(path):
+    """An EdgeConfig that has nothing but what a link needs, for a board whose configuration is refused. Raises as `load`, where that is
+    not good either."""
+    given = _read(path)
+    kept = {key: given[key] for key in LINK_KEYS if key in given} if isinstance(given, dict) else given
+    if isinstance(kept, dict):
+        kept["frame_bytes_max"] = LINK_FRAME_BYTES
+    _shrink(kept)
+    return _placed(_fitting(EdgeConfig.from_dict(kept)), path[: path.rfind("/") + 1])
+
+
+def _read(path):
     try:
         with open(path) as file:
             given = loads(file.read())
     except ValueError as error:
         raise UsageError("%s: not JSON: %s" % (path, error))
-    given = given.get("edge", given) if isinstance(given, dict) else given
+    return given.get("edge", given) if isinstance(given, dict) else given
+
+
+def load(path):
+    """An EdgeConfig from a JSON file. Raises UsageError (all problems at once), OSError."""
+    given = _read(path)
     _shrink(given)
     try:
         return _placed(_fitting(EdgeConfig.from_dict(given)), path[: path.rfind("/") + 1])

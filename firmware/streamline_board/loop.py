@@ -103,6 +103,7 @@ class Loop:
         self._link = None
         if config.cloud_endpoint is not None:
             self._link = link_class(config)(config, self.node, self.clock, self.entropy, self._poll)
+            self._link.source = source
         self._door = self._make_door(configured)
 
     def _make_door(self, configured):

@@ -1,9 +1,12 @@
 """What runs on a board where the agent cannot: it answers `health` and `status`, says why, and after a while tries again.
 
-Rule: it opens no log and writes nothing; it uses no more of the board than its link. Must not know: why the agent cannot run, beyond what
-it was told.
+Rule: it opens no log and writes nothing; it uses no more of the board than its link. It answers from afar wherever the configuration says
+how to reach the cloud, even one that is refused for something else; without that (there is no file system, the file is no JSON, the link
+itself is what is wrong, there is no memory for it) the console says why, and nobody else. Must not know: why the agent cannot run, beyond
+what it was told.
 """
 
+import gc
 import select
 import sys
 import time
@@ -16,6 +19,7 @@ from .ports import BoardClock, BoardEntropy
 
 TRY_AGAIN_MS = 600000
 WAIT_MS_MAX = 1000
+MEMORY_WAIT_MS = 100
 OTHERS = ("ledger", "topics", "queue", "resources", "consumers")
 
 
@@ -23,6 +27,7 @@ class SafeNode:
     """Stands in the place of the node for a link and for who asks."""
 
     link = None
+    memory_errors = 0  # the link counts them
     _resources = _queue = None
 
     def __init__(self, config, clock, reason):
@@ -37,7 +42,7 @@ class SafeNode:
         said = {
             "node": self.config.node_id, "state": "safe mode", "why": self.reason, "streams": [], "feeds": [], "tables": [], "counters": {},
             "version": VERSION, "interpreter": "MicroPython %d.%d" % sys.implementation[1][:2],
-            "link": None, "storage_failures": [],
+            "link": None, "storage_failures": [], "memory_errors": self.memory_errors,
         }  # fmt: skip
         said.update(heap.figures())
         return said
@@ -67,36 +72,55 @@ class SafeNode:
 
 
 def run(config, reason, network=None, feed=None):
-    """Answer until it is time to try again. config: an EdgeConfig, or None where there is none; reason: a sentence; network: something
-    with `turn(now_ms)`; feed: of a watchdog, or None. Returns False where somebody at the console wants the prompt."""
+    """Answer until it is time to try again. config: an EdgeConfig, of which a link's part will do, or None where there is none; reason: a
+    sentence; network: something with `turn(now_ms)`; feed: of a watchdog, or None. Returns False where somebody at the console wants the
+    prompt."""
     print("streamline: safe mode: " + reason)
     clock, poll = BoardClock(), select.poll()
     until_ms = clock.monotonic_ms() + TRY_AGAIN_MS
-    link = None
-    if config is not None and config.cloud_endpoint is not None:
-        from .loop import link_class  # the same choice as the agent's
-
-        try:
-            link = link_class(config)(config, SafeNode(config, clock, reason), clock, BoardEntropy(), poll)
-        except (StreamlineError, OSError) as error:
-            print("streamline: safe mode without a link: %s" % error)
+    link = _link(config, reason, clock, poll)
     try:
         while True:
             now_ms = clock.monotonic_ms()
             if now_ms >= until_ms:
                 return True
-            due_ms = now_ms + WAIT_MS_MAX
             if feed is not None:
                 feed()
-            if network is not None:
-                network.turn(now_ms)
-            if link is not None:
-                link.turn()
-                if link.deadline_ms() >= 0:
-                    due_ms = min(due_ms, link.deadline_ms())
-                for _ in poll.ipoll(max(0, due_ms - clock.monotonic_ms())):
-                    pass
-            else:
-                time.sleep_ms(WAIT_MS_MAX)
+            try:
+                _turn(network, link, clock, poll)
+            except MemoryError:
+                gc.collect()
+                time.sleep_ms(MEMORY_WAIT_MS)
     except KeyboardInterrupt:
         return False
+
+
+def _link(config, reason, clock, poll):
+    """None where there can be none: that is said."""
+    if config is None or config.cloud_endpoint is None:
+        return None
+    try:
+        from .loop import link_class  # the same choice as the agent's
+
+        return link_class(config)(config, SafeNode(config, clock, reason), clock, BoardEntropy(), poll)
+    except (StreamlineError, OSError) as error:
+        print("streamline: safe mode without a link: %s" % error)
+    except MemoryError:
+        gc.collect()
+        print("streamline: safe mode without a link: no memory for it")
+    return None
+
+
+def _turn(network, link, clock, poll):
+    """What is due; then wait for whatever comes first."""
+    due_ms = clock.monotonic_ms() + WAIT_MS_MAX
+    if network is not None:
+        network.turn(clock.monotonic_ms())
+    if link is None:
+        time.sleep_ms(WAIT_MS_MAX)
+        return
+    link.turn()
+    if link.deadline_ms() >= 0:
+        due_ms = min(due_ms, link.deadline_ms())
+    for _ in poll.ipoll(max(0, due_ms - clock.monotonic_ms())):
+        pass

@@ -20,6 +20,8 @@ def status(node, link):
     said.update(heap.figures())
     failed = [(log.folder, log.failure) for log in node.every_log() if log.failure is not None]
     said["storage_failures"] = ["%s: %s" % row for row in failed]
+    if link is not None and hasattr(link.source, "failures"):
+        said["application_failures"], said["application_error"] = link.source.failures, link.source.error
     return said
 
 

@@ -21,10 +21,12 @@ _FOLDER = 0x4000
 
 
 class FileStorage:
-    """folder: where everything lies. Raises UsageError where another process has it (where the platform can tell)."""
+    """folder: where everything lies; step: called with each file that is looked at, where what takes long has to show that it gets on.
+    Raises UsageError where another process has the folder (where the platform can tell)."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, step=None):
         self._folder = folder
+        self._step = step
         self._writers = []  # [name, file], least recently used first
         self._readers = []
         self._done = []
@@ -49,6 +51,8 @@ class FileStorage:
             at = path.find("/", at + 1)
 
     def _open(self, files, name, mode):
+        if self._step is not None:
+            self._step()
         for i in range(len(files)):
             if files[i][0] == name:
                 row = files.pop(i)
@@ -140,6 +144,8 @@ class FileStorage:
         return len(self._done) > 0
 
     def size(self, name):
+        if self._step is not None:
+            self._step()
         if name in self._sizes:
             return self._sizes[name]
         if name in self._dirty:  # littlefs tells `stat` of what is synced, and of nothing else

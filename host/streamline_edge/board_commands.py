@@ -74,6 +74,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         ("files", f"{board_needs.shown(facts['files_free_bytes'])} of {board_needs.shown(facts['files_bytes'])} free"),
         ("log partition", board_needs.shown(log) if log is not None else "none; logs are files"),
         ("network", ", ".join([name for name, it_is in there.items() if it_is]) or "none"),
+        ("fault", facts["fault"] or "none"),
     ):
         print(f"{name:<14} {text}")
 
@@ -106,7 +107,7 @@ def _check_fits(port: str, reading: Reading, needs: Any, facts: BoardFacts, file
     """Raises UsageError with all that the board could not bear."""
     problems = board_needs.problems(needs, facts)
     needed = sum(path.stat().st_size for _, path in files)
-    if needed + board_needs.FILES_SPARE_BYTES > facts.files_free_bytes:
+    if not facts.fault and needed + board_needs.FILES_SPARE_BYTES > facts.files_free_bytes:
         problems.append(f"its files have {needed:,} bytes, and the board's file system has {facts.files_free_bytes:,} free")
     if facts.wifi and wifi is None and not facts.wifi_file and (reading.config.cloud_endpoint or "").startswith("mqtt"):
         problems.append(f"it joins no WiFi: there is no {WIFI} on it; give one with --wifi-file")

@@ -35,10 +35,15 @@ def _():
         except MemoryError:
             return -1
     impl, core, network = sys.implementation, have('streamline_core'), have('network')
-    log = None
+    log = fault = None
     if core and have('streamline_board.boot'):
-        log = sys.modules['streamline_board.boot'].log
-    files = os.statvfs('/') if hasattr(os, 'statvfs') else (1, 1, 0, 0)
+        boot = sys.modules['streamline_board.boot']
+        log, fault = boot.log, getattr(boot, 'fault', None)
+    try:
+        files, names = os.statvfs('/') if hasattr(os, 'statvfs') else (1, 1, 0, 0), os.listdir('/')
+    except OSError as error:
+        files, names = (1, 1, 0, 0), ()
+        fault = fault or 'the file system cannot be read (%s)' % error
     try:
         with open('/edge.json') as file:
             given = json.load(file)
@@ -51,8 +56,9 @@ def _():
         'machine': getattr(impl, '_machine', sys.platform), 'micropython': '.'.join([str(n) for n in impl[1][:3]]),
         'streamline': core.VERSION if core else None, 'node_id': node,
         'heap_bytes': gc.mem_alloc() + gc.mem_free(), 'tls_bytes': tls,
-        'socket': have('socket') is not None, 'wifi': hasattr(network, 'WLAN'), 'wifi_file': 'wifi.json' in os.listdir('/'),
+        'socket': have('socket') is not None, 'wifi': hasattr(network, 'WLAN'), 'wifi_file': 'wifi.json' in names,
         'files_bytes': files[1] * files[2], 'files_free_bytes': files[0] * files[3],
+        'fault': fault,
         'log_blocks': log.ioctl(4, 0) if log else None, 'log_block_bytes': log.ioctl(5, 0) if log else None,
     }))
 _()
@@ -64,7 +70,7 @@ del _
 class BoardFacts:
     """streamline: version of what is on it, None where there is nothing; node_id: it was provisioned as; heap_bytes: of the whole heap;
     tls_bytes: what one TLS connection takes of it, None where there is no TLS, -1 where it did not fit; log_*: of the flash that only logs
-    use, None where logs are files."""
+    use, None where logs are files; fault: why there is no file system, None where there is one."""
 
     machine: str
     micropython: str
@@ -79,6 +85,7 @@ class BoardFacts:
     files_free_bytes: int
     log_blocks: int | None
     log_block_bytes: int | None
+    fault: str | None = None
 
     @classmethod
     def read(cls, text: str) -> BoardFacts:

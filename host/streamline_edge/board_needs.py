@@ -83,6 +83,8 @@ def shown(count: int) -> str:
 
 def problems(config: EdgeConfig, board: BoardFacts) -> list[str]:
     """Why it is too much for that board, a line each."""
+    if board.fault is not None:
+        return [board.fault + "; put an image onto it anew, or make a file system at its console"]
     found = []
     if board.streamline is None:
         found.append("there is no Streamline on the board; put it there first: make flash BOARD=… PORT=…")

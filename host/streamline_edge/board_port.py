@@ -89,15 +89,17 @@ class BoardPort:
         """What it is. Its agent has ended within the block; however that ends, whatever ran before runs again, unless `reset` has seen to
         it."""
         try:
-            self._interrupt()
+            self.interrupt()
             yield BoardFacts.read(self._mpremote("exec", SNIPPET))
         except BaseException:
-            with suppress(UsageError):  # the first error says why
-                self._restart()
+            if self._interrupted:
+                with suppress(UsageError):  # the first error says why
+                    self.restart()
             raise
-        self._restart()
+        if self._interrupted:
+            self.restart()
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
         """Ctrl-C, and time for the agent to end in order: mpremote goes on at once, and what it sends meanwhile may get lost."""
         stream, said, deadline = self._open(0), b"", time.monotonic() + ENDS_SECS
         self._interrupted = True
@@ -120,11 +122,10 @@ class BoardPort:
         lines = ["import os", *[f"os.rename({name + NEW!r}, {name!r})" for name, _ in files], "if hasattr(os, 'sync'): os.sync()"]
         self._mpremote("exec", "\n".join(lines) + tidy)
 
-    def _restart(self) -> None:
-        """Start it anew, where its agent was interrupted, and do not wait for what it says."""
-        if self._interrupted:
-            for _ in self.reset(RESTART_SECS):
-                pass
+    def restart(self) -> None:
+        """Start it anew, and do not wait for what it says."""
+        for _ in self.reset(RESTART_SECS):
+            pass
 
     def reset(self, secs: float) -> Iterator[str]:
         """Start it anew, and yield each line that it says within that many seconds. A port that goes away with the reset, as USB does, is

@@ -85,6 +85,8 @@ class Health:
             if row["unreadable"]:
                 problems.append("%s: %d versions cannot be read" % (row["topic"], row["unreadable"]))
         problems.extend(["storage failed: %s" % text for text in status.get("storage_failures", ())])
+        if status.get("application_error"):
+            problems.append("the application failed %d times; now with %s" % (status["application_failures"], status["application_error"]))
         problems.extend(self._limits)
         return {"healthy": not problems, "problems": problems}
 

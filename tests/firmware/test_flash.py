@@ -1,6 +1,7 @@
 """`make flash`: the modules onto a stand-in for a board (board_on_pty says what of it is real), a UF2 onto a folder that stands for the
 drive of a boot loader, and esptool as far as it goes without a chip."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,19 +12,20 @@ import flash
 import mpy
 import uf2
 from board_on_pty import PtyBoard
-from board_process import ROOT
+from board_process import ROOT, until
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "tools" / "flash.py"), *words]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "shared"), str(ROOT / "host")])}
+    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False)
 
 
 @pytest.mark.micropython
 @pytest.mark.skipif(mpy.find_micropython() is None or not mpy.available(), reason="MicroPython or mpy-cross is not installed")
 def test_modules_go_into_lib_and_what_is_of_the_board_stays(tmp_path: Path) -> None:
     pytest.importorskip("mpremote", reason="mpremote is not installed")
-    with PtyBoard(tmp_path, heap="2m", files_bytes=848 << 10) as board:
+    with PtyBoard(tmp_path, heap="2m", files_bytes=848 << 10, stock=True) as board:
         first = run("rpi_pico_w", "--port", board.port)
         assert first.returncode == 0, first.stdout + first.stderr
         assert "no /main.py" in first.stdout and "board provision" in first.stdout
@@ -41,6 +43,17 @@ def test_modules_go_into_lib_and_what_is_of_the_board_stays(tmp_path: Path) -> N
         assert again.returncode == 0 and "no /main.py" not in again.stdout and "board provision" not in again.stdout
         assert again.stdout.count("Up to date") == len(names), again.stdout
         assert on_board("print(open('/main.py').read(), open('/edge.json').read())") == "mine mine"
+
+
+@pytest.mark.micropython
+@pytest.mark.skipif(mpy.find_micropython() is None or not mpy.available(), reason="MicroPython or mpy-cross is not installed")
+def test_an_agent_that_runs_is_ended_first_and_goes_on_where_its_modules_are_refused(tmp_path: Path) -> None:
+    """Those of the stand-in are not in /lib, as little as those of an image."""
+    pytest.importorskip("mpremote", reason="mpremote is not installed")
+    with PtyBoard(tmp_path) as board:
+        refused = run("rpi_pico", "--port", board.port)
+        assert refused.returncode == 1 and "comes before /lib" in refused.stderr and "--image" in refused.stderr, refused.stderr
+        until(lambda: board.starts == 2)
 
 
 def drive(folder: Path, name: str) -> Path:

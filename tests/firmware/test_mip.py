@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 
 import mpy
 from board_on_pty import PtyBoard
-from board_process import Board, serve, stored
+from board_process import ROOT, Board, serve, stored, until
 from mosquitto import Mosquitto
+from streamline_edge.board_port import BoardPort
 
 pytestmark = [
     pytest.mark.micropython,
@@ -94,6 +96,50 @@ def test_mpremote_installs_onto_a_board(url: str, tmp_path: Path, over_http: boo
         done = subprocess.run([*words, "exec", "\n".join(lines)], capture_output=True, text=True, timeout=110, check=False)
     said = ["streamline_board", mpy.package()["version"], "/new/streamline_core/__init__.mpy"]
     assert done.stdout.split() == said, done.stdout + done.stderr
+
+
+def test_a_stock_board_runs_what_was_installed_by_the_main_py_of_the_manual_and_logs_to_files(tmp_path: Path) -> None:
+    """And three starts that end too soon are safe mode there, too; power that comes begins anew."""
+    pytest.importorskip("mpremote", reason="mpremote is not installed")
+    manual = (ROOT / "docs" / "DEPLOYMENT.md").read_text()
+    main = manual.partition("```python\n")[2].partition("```")[0]
+    assert main.count("\n") == 2
+    config = {"node_id": "stock-1", "data_dir": "/data", "local_topics": ["load"], "frame_bytes_max": 2048}
+    config |= {"log": {"segment_bytes": 4096, "batch_bytes": 512}, "resources": {"max_storage": 65536}}
+    app = "class Source:\n    def __init__(self, topics):\n        pass\n    def produce(self, node, now_ms):\n"
+    app += "        node.produce('load', b'one')\n        return now_ms + 20\n"
+    dies = "import streamline_core.node\ndef tick(self):\n    raise RuntimeError('broken')\nstreamline_core.node.Node.tick = tick\n"
+    files = {"main.py": main, "edge.json": json.dumps(config), "app.py": app, "dies.py": dies + app}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with PtyBoard(tmp_path, heap="2m", files_bytes=848 << 10, stock=True) as board:
+        words = [sys.executable, "-m", "mpremote", "connect", board.port, "resume"]
+
+        def mpremote(*more: str) -> str:
+            BoardPort(board.port).interrupt()
+            done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=110, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr + board.console[-2000:]
+            return done.stdout
+
+        mpremote("mip", "install", str(mpy.OUT / mpy.PACKAGE))
+        for name in ("edge.json", "app.py", "main.py"):
+            mpremote("fs", "cp", str(tmp_path / name), ":/" + name)
+        BoardPort(board.port).restart()
+        until(lambda: "node stock-1 runs" in board.console)
+        time.sleep(1)
+        find = "import os\ndef go(path):\n for row in os.ilistdir(path):\n  at = path + '/' + row[0]\n"
+        find += "  go(at) if row[1] == 0x4000 else print(at, row[3])\ngo('/data')"
+        kept = mpremote("exec", find)
+        sizes = [int(line.split()[1]) for line in kept.splitlines() if ".seg" in line]
+        assert sum(sizes) > 0, kept
+        assert "crashed" not in board.console
+        mpremote("fs", "cp", str(tmp_path / "dies.py"), ":/app.py")
+        BoardPort(board.port).restart()
+        until(lambda: "safe mode" in board.console)
+        assert board.console.count("the agent crashed") == 3 and "broken" in board.console.partition("safe mode")[2]
+        runs = board.console.count("node stock-1 runs")
+        board.cut_power()
+        until(lambda: board.console.count("node stock-1 runs") > runs)
 
 
 def test_the_package_is_what_images_are_made_of() -> None:

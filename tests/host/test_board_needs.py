@@ -1,5 +1,6 @@
 """What is refused of a board before anything is written to it. What the numbers are made of is measured in tests/images."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,12 @@ def facts(given: dict[str, Any]) -> BoardFacts:
 def test_the_example_of_each_board_fits_it(path: Any) -> None:
     config = EdgeConfig.from_dict(json.loads((path.parent / "edge.json").read_text()))
     assert not board_needs.problems(config, facts(json.loads(path.read_text())))
+
+
+def test_without_a_file_system_that_is_all_there_is_to_say() -> None:
+    given, board = pico()
+    (problem,) = board_needs.problems(EdgeConfig.from_dict(given), dataclasses.replace(board, fault="the file system does not mount"))
+    assert problem.startswith("the file system does not mount")
 
 
 def pico() -> tuple[dict[str, Any], BoardFacts]:

@@ -108,16 +108,76 @@ def test_resets_power_cuts_and_a_line_that_hurts_lose_and_repeat_nothing(world: 
     assert world.line.hurts > 0
 
 
+# It runs in the agent's program, and can break that, too.
+BREAKING = """
+import streamline_core.node
+
+class Source:
+    def __init__(self, topics):
+        pass
+
+    def produce(self, node, now_ms):
+        def tick(self):
+            raise RuntimeError("nothing ticks")
+        streamline_core.node.Node.tick = tick
+        return now_ms
+"""
+
+
 def test_an_agent_that_crashes_again_and_again_ends_in_safe_mode_which_answers_health(world: BoardWorld) -> None:
-    world.provision({"app.py": "class Source:\n    def __init__(self, topics):\n        raise RuntimeError('the sensor is gone')\n"})
+    world.provision({"app.py": BREAKING})
     world.serve()
     world.gateway.start()
     world.emulator.start()
     health = world.told("health")
-    assert not health["healthy"] and "safe mode" in health["problems"][0] and "the sensor is gone" in health["problems"][0], health
+    assert not health["healthy"] and "safe mode" in health["problems"][0] and "nothing ticks" in health["problems"][0], health
     assert world.told("status")["state"] == "safe mode"
     assert world.ask("ledger").returncode == 2 and "safe mode" in world.ask("ledger").stderr
     assert world.emulator.console.count("the agent crashed") == 3
+
+
+def test_a_configuration_that_is_refused_is_told_from_afar_where_its_link_is_good(world: BoardWorld) -> None:
+    world.provision({}, log={"batch_bytes": 70000})
+    world.gateway.start()
+    world.emulator.start()
+    health = world.told("health")
+    assert "safe mode" in health["problems"][0] and "log.batch_bytes" in health["problems"][0], health
+
+
+ONCE = """
+import os
+
+class Source:
+    def __init__(self, topics):
+        if "was_here" in os.listdir("/"):
+            raise RuntimeError("the sensor is gone")
+        self.n = 0
+
+    def produce(self, node, now_ms):
+        if self.n < 50:
+            node.produce("readings", b'{"start": 1, "n": %d}' % self.n)
+            self.n += 1
+            return now_ms + 5
+        open("/was_here", "w").close()
+        return now_ms + 60000
+"""
+
+
+def test_an_application_that_cannot_be_made_costs_readings_and_its_backlog_is_delivered(world: BoardWorld) -> None:
+    world.provision({"app.py": ONCE})
+    world.emulator.start()
+    time.sleep(8)
+    world.emulator.kill()
+    world.serve()
+    world.gateway.start()
+    world.emulator.start()
+    world.until(lambda: world.count() == 50)
+    status = world.told("status")
+    assert status["state"] != "safe mode" and status["application_failures"] >= 1
+    assert status["application_error"] == "RuntimeError: the sensor is gone"
+    (problem,) = world.told("health")["problems"]
+    assert problem.startswith("the application failed") and "the sensor is gone" in problem
+    assert "crashed" not in world.emulator.console and world.emulator.console.count("node board-1 runs") == 2
 
 
 def test_a_loop_that_does_not_turn_is_ended_by_the_watchdog_and_at_last_by_safe_mode(world: BoardWorld) -> None:
@@ -132,6 +192,24 @@ def test_a_loop_that_does_not_turn_is_ended_by_the_watchdog_and_at_last_by_safe_
     assert world.emulator.console.count("node board-1 runs") == 3
 
 
+def at_console(world: BoardWorld, *words: str) -> subprocess.CompletedProcess[str]:
+    """`streamline-cli board`, at the board's console."""
+    port = "socket://127.0.0.1:%d" % world.emulator.console_port
+    command = [sys.executable, "-m", "streamline_edge.cli", "board", words[0], "--port", port, *words[1:]]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_modules_for_lib_are_refused_where_an_image_would_hide_them(world: BoardWorld) -> None:
+    world.provision({})
+    world.emulator.start()
+    world.until(lambda: "node board-1 runs" in world.emulator.console)
+    port = "socket://127.0.0.1:%d" % world.emulator.console_port
+    command = [sys.executable, str(ROOT / "tools" / "flash.py"), "rpi_pico", "--port", port]
+    refused = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode == 1 and "--image" in refused.stderr and "comes before /lib" in refused.stderr, refused.stderr
+    world.until(lambda: world.emulator.console.count("node board-1 runs") == 2)  # and its agent runs again
+
+
 def test_a_board_is_provisioned_at_its_console_and_then_syncs(world: BoardWorld, tmp_path: Path) -> None:
     world.provision({"app.py": APP % {"total": 50, "per_turn": 5, "every_ms": 100}})
     world.emulator.start()
@@ -139,13 +217,11 @@ def test_a_board_is_provisioned_at_its_console_and_then_syncs(world: BoardWorld,
     config = tmp_path / "given.json"
     given = json.loads((ROOT / "boards" / BOARD / "edge.json").read_text())
     config.write_text(json.dumps(given | {"node_id": "press-7"}))
-    command = [sys.executable, "-m", "streamline_edge.cli", "board", "provision", "--config", str(config)]
-    command += ["--port", "socket://127.0.0.1:%d" % world.emulator.console_port]
-    told = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    told = at_console(world, "provision", "--config", str(config))
     assert told.returncode == 0, told.stdout + told.stderr + world.emulator.console[-2000:]
     world.until(lambda: "node press-7 runs" in world.emulator.console)
     config.write_text(json.dumps(given | {"frame_bytes_max": 60000}))
-    refused = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    refused = at_console(world, "provision", "--config", str(config))
     assert refused.returncode == 2 and "KB" in refused.stderr, refused.stderr
     world.serve()
     world.gateway.start()
@@ -162,7 +238,7 @@ def test_an_application_that_fails_costs_readings_and_not_the_agent(world: Board
     assert "the application failed" in world.emulator.console and "ZeroDivisionError" in world.emulator.console
 
 
-def test_a_file_system_that_does_not_mount_is_reported_and_left_as_it_is(world: BoardWorld) -> None:
+def test_a_file_system_that_does_not_mount_is_reported_and_left_as_it_is(world: BoardWorld, tmp_path: Path) -> None:
     world.provision({})
     with world.emulator.flash.open("r+b") as flash:
         for block in (0, 1):  # both of its superblocks
@@ -173,6 +249,12 @@ def test_a_file_system_that_does_not_mount_is_reported_and_left_as_it_is(world: 
     world.until(lambda: "does not mount" in world.emulator.console)
     time.sleep(2)
     assert "safe mode" in world.emulator.console
+    info = at_console(world, "info", "--json")
+    assert info.returncode == 0 and "does not mount" in json.loads(info.stdout)["fault"], info.stderr
+    config = tmp_path / "given.json"
+    config.write_text((ROOT / "boards" / BOARD / "edge.json").read_text())
+    refused = at_console(world, "provision", "--config", str(config))
+    assert refused.returncode == 2 and "does not mount" in refused.stderr and "nothing was written" in refused.stderr, refused.stderr
     world.emulator.kill()
     assert world.emulator.flash.read_bytes() == before
 

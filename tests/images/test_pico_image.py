@@ -291,10 +291,18 @@ def test_each_setting_of_a_board_is_known_and_left_to_boards_by_its_port(name: s
         assert re.search(r"\b%s\b" % setting, used), "%s is nothing that MicroPython knows" % setting
 
 
+# An application that fails costs readings; one that breaks the agent itself ends it.
 CRASHING = """
+import streamline_core.node
+
 class Source:
     def __init__(self, topics):
-        raise RuntimeError("as a test would have it")
+        def tick(self):
+            raise RuntimeError("as a test would have it")
+        streamline_core.node.Node.tick = tick
+
+    def produce(self, node, now_ms):
+        return now_ms
 """
 
 

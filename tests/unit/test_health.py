@@ -36,6 +36,14 @@ def test_a_backlog_that_does_not_shrink_while_connected_is_an_alarm():
     ]
 
 
+def test_an_application_that_fails_now_is_told_and_one_that_works_again_is_not():
+    status = linked()
+    status.update({"application_failures": 3, "application_error": "OSError: gone"})
+    assert after(Health(0), 0, status, row()) == ["the application failed 3 times; now with OSError: gone"]
+    status["application_error"] = ""
+    assert after(Health(0), 0, status, row()) == []
+
+
 def test_who_is_looked_at_for_the_first_time_says_how_long_it_has_been_away():
     assert after(Health(500000), 500000, linked(False, away_ms=59000), row(pending=4)) == []
     found = after(Health(500000), 500000, linked(False, away_ms=400000), row(pending=4))
