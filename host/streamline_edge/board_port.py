@@ -21,7 +21,8 @@ from .board_facts import SNIPPET, BoardFacts
 
 BAUD = 115200
 COMMAND_SECS = 60
-ENDS_SECS = 10  # of an agent that is interrupted
+ENDS_SECS = 12  # of an agent that is interrupted
+AGAIN_SECS = 4  # it has ended long before, or it was just being started anew and has not heard
 READ_SECS = 0.1
 LINE_BYTES_MAX = 4096
 REOPEN_SECS = 0.2
@@ -102,10 +103,12 @@ class BoardPort:
     def interrupt(self) -> None:
         """Ctrl-C, and time for the agent to end in order: mpremote goes on at once, and what it sends meanwhile may get lost."""
         stream, said, deadline = self._open(0), b"", time.monotonic() + ENDS_SECS
-        self._interrupted = True
+        self._interrupted, again = True, 0.0
         try:
-            stream.write(INTERRUPT)
             while time.monotonic() < deadline and not said.endswith((PROMPT, RAW_PROMPT)):
+                if time.monotonic() >= again:
+                    stream.write(INTERRUPT)
+                    again = time.monotonic() + AGAIN_SECS
                 said = (said + stream.read(256))[-LINE_BYTES_MAX:]
         except OSError:
             pass  # mpremote will say what is wrong
