@@ -11,6 +11,10 @@
 
 #include "ports/unix/variants/mpconfigvariant_common.h"
 
+// Ctrl-C is taken up between two bytecodes, as SIGTERM is: raised in the middle of a collection it would find the heap locked.
+#undef MICROPY_ASYNC_KBD_INTR
+#define MICROPY_ASYNC_KBD_INTR          (0)
+
 // Frames leave compressed.
 #define MICROPY_PY_DEFLATE              (1)
 #define MICROPY_PY_DEFLATE_COMPRESS     (1)

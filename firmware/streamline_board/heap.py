@@ -19,7 +19,10 @@ def collect():
 
 def figures():
     """For a status."""
+    global peak_bytes
+    now_bytes = gc.mem_alloc()
+    peak_bytes = max(peak_bytes, now_bytes)
     return {
-        "heap_bytes": gc.mem_alloc(), "heap_free_bytes": gc.mem_free(),
+        "heap_bytes": now_bytes, "heap_free_bytes": gc.mem_free(),
         "heap_peak_bytes": peak_bytes, "heap_live_peak_bytes": live_peak_bytes,
     }  # fmt: skip

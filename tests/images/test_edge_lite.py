@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -180,6 +182,23 @@ def test_without_edge_sync_it_is_a_local_log_and_refuses_a_cloud_by_name(edge_li
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order_whenever_it_comes(number: int, edge_lite: Callable[..., EdgeLite], tmp_path: Path, seed: int) -> None:
+    lite, rng = edge_lite(next((name for name in ARCHITECTURES if is_native(name)), "x86_64")), random.Random(seed)
+    config = configured(tmp_path, 1, log={"segment_bytes": 524288, "commit_interval_ms": 10})
+    for _ in range(20):
+        process = subprocess.Popen(
+            [*lite.start, "--config", str(config), "--lines", "logs"], cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdin is not None and process.stderr is not None
+        until(lambda: cli(config, "status").returncode == 0)
+        process.stdin.write(b"a line that makes garbage\n" * 2000)
+        process.stdin.flush()
+        time.sleep(rng.random() / 5)
+        process.send_signal(number)
+        assert process.wait(20) == 0, process.stderr.read()
 
 
 def test_what_lies_in_the_folder_that_it_is_started_in_is_not_run(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
