@@ -160,7 +160,7 @@ class Fleet:
         config = json.loads((ROOT / "boards" / "unix" / "edge.json").read_text())
         config.update(cloud_endpoint=self.endpoint, data_dir=str(self.folder / "board"))
         path.write_text(json.dumps(config) + "\n")
-        command = [program, "-X", "heapsize=256k", "-m", "streamline_board", "--config", str(path), "--status"]
+        command = [program, "-X", "heapsize=320k", "-m", "streamline_board", "--config", str(path), "--status"]
         return Child("board", command, self.folder / "board.log", {"MICROPYPATH": micropython_path()})
 
     def drain(self) -> None:

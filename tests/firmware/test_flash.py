@@ -11,7 +11,7 @@ import pytest
 import flash
 import mpy
 import uf2
-from board_on_pty import PtyBoard
+from board_on_pty import FALLS, PtyBoard
 from board_process import ROOT, until
 
 
@@ -21,6 +21,7 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False)
 
 
+@FALLS
 @pytest.mark.micropython
 @pytest.mark.skipif(mpy.find_micropython() is None or not mpy.available(), reason="MicroPython or mpy-cross is not installed")
 def test_modules_go_into_lib_and_what_is_of_the_board_stays(tmp_path: Path) -> None:
@@ -45,6 +46,7 @@ def test_modules_go_into_lib_and_what_is_of_the_board_stays(tmp_path: Path) -> N
         assert on_board("print(open('/main.py').read(), open('/edge.json').read())") == "mine mine"
 
 
+@FALLS
 @pytest.mark.micropython
 @pytest.mark.skipif(mpy.find_micropython() is None or not mpy.available(), reason="MicroPython or mpy-cross is not installed")
 def test_an_agent_that_runs_is_ended_first_and_goes_on_where_its_modules_are_refused(tmp_path: Path) -> None:

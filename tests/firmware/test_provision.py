@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import mpy
-from board_on_pty import LOG_BYTES, PtyBoard
+from board_on_pty import FALLS, LOG_BYTES, PtyBoard
 from board_process import ROOT, serve, until
 from mosquitto import Mosquitto
 from streamline_core.errors import UsageError
@@ -24,6 +24,7 @@ pytest.importorskip("mpremote", reason="mpremote is not installed")
 pytestmark = [
     pytest.mark.micropython,
     pytest.mark.skipif(mpy.find_micropython() is None, reason="MicroPython is not installed"),
+    FALLS,
 ]
 
 SECRET = "very-secret-7"
@@ -105,13 +106,13 @@ def still_delivers(store: Path) -> None:
 
 
 def delivered(store: Path) -> int:
-    """Nothing may be lost."""
+    """Nothing may be lost but what Ctrl-C tore off in the middle of a commit, and said so."""
     from streamline_cloud.store_reader import StoreReader
     from streamline_host.codecs import codecs
 
     with StoreReader(store, codecs("zstd")) as reader:
         rows = [row for row in reader.ledger() if row.node == "pico-7"]
-    assert not any(row.lost for row in rows), rows
+    assert all(set(row.lost) <= {"torn"} for row in rows), rows
     return sum(row.delivered for row in rows)
 
 
