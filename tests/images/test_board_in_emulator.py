@@ -269,14 +269,21 @@ def short_folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("streamline-*"))
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """As tmp_path, whose own length may be too much for a socket."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("depth", [1, 3], ids=["beside the flash", "where that path is too long"])
 def test_the_emulator_is_commanded_by_a_socket_that_is_its_users_alone(
-    image: board_image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+    image: board_image.Image, short_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
-    folder = tmp_path.joinpath(*["a folder, with a name of some length"] * depth)
+    folder = short_path.joinpath(*["a folder, with a name of some length"] * depth)
     folder.mkdir(parents=True)
     board = Emulator(board_image.load_board(BOARD), image.path, folder)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path))
     before = short_folders()
     board.start()
     try:

@@ -210,8 +210,8 @@ def test_a_file_system_that_does_not_mount_is_said_and_not_touched(pico: Callabl
     rotten = bytes(range(256)) * (FLASH["files_bytes"] // 256)
     board.put(FLASH["image_bytes"], rotten)
     board.start()
-    board.until("safe mode")
-    assert "the file system does not mount" in board.console and "nothing was changed on it" in board.console
+    board.until("safe mode: the file system does not mount")
+    board.until("nothing was changed on it")
     time.sleep(1)
     assert board.part("files") == rotten and set(board.part("log")) == {0xFF}
     board.say("\x03")
