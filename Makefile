@@ -65,7 +65,7 @@ mutants: $(READY)  ## the core is broken on purpose, one way at a time: which te
 mpy: $(READY)  ## build/mpy: the core and the firmware as MicroPython bytecode, with sizes, and package.json for mip
 	@$(PY) tools/mpy.py --report
 
-edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|armv6|armhf|arm64, FEATURES=edge-lite,edge-sync
+edge-lite: $(READY)  ## the agent as one static file; ARCH=x86_64|i686|armv6|armhf|arm64, FEATURES=edge-lite,edge-sync
 	@$(PY) tools/board_image.py edge_lite --report $(if $(ARCH),--arch $(ARCH)) $(if $(FEATURES),--features $(FEATURES))
 
 firmware: $(READY)  ## the image of a board: BOARD=qemu_mps2_an385

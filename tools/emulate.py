@@ -1,5 +1,8 @@
 """Builds a board's image if need be, and runs it in its emulator with the console on this terminal.
 
+Rule: the flash of the last time is kept, unless --new says otherwise: a board that is started again finds what it wrote. Must not
+know: what the image does.
+
 Usage: python tools/emulate.py BOARD [--line-port PORT] [--new]
 
 Ctrl-C goes to the board, where it ends the agent and gives MicroPython's prompt; Ctrl-A X ends the emulator, where that is QEMU, Ctrl-D

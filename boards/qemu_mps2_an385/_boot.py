@@ -1,4 +1,8 @@
-# The flash of this board: the first megabyte for files, the rest for logs.
+"""First at every start: the flash of this board cut in two, the first megabyte for files, the rest for logs.
+
+Rule: nothing is mounted or formatted here. Must not know: what lies in the flash.
+"""
+
 import mps2
 
 from streamline_board import boot
