@@ -6,14 +6,18 @@ behind data; what answers questions is loaded when somebody asks. Must not know:
 
 import errno
 import gc
+import json
 
 from streamline_core.backoff import Backoff
-from streamline_core.errors import ProtocolError, QueueFull
+from streamline_core.errors import ProtocolError, QueueFull, UsageError
+from streamline_core.stream import check_node_id
 
 READS_PER_TURN = 64
 FRAMES_PER_TURN = 16  # then records get their turn
-ASK_FREE_BYTES = 20480  # of the heap; with less, nobody is answered: sync needs it more
+ASK_FREE_BYTES = 20480  # of the heap; with less, questions are turned away: sync needs it more
 ASK_MS = 250  # a flood of questions is no reason to look for memory all the time
+REQUEST_BYTES_MAX = 256  # as the core's `ask` has it
+NO_ANSWER = b"no memory for this answer now; ask again"
 NO_MEMORY = "no memory"
 POLLIN, POLLOUT = 1, 4
 
@@ -38,6 +42,7 @@ class Carrier:
         self._frames = 0  # of this turn
         self.endpoint = endpoint
         self.answers = None  # what answers questions, while somebody asks
+        self._refusal = None  # what is said to one who is not answered
         self.seen = None  # what it has to know the next time
         self.source = None  # what gives readings, where a status has something to say of it
         self.connected = False  # whether frames can travel
@@ -210,6 +215,9 @@ class Carrier:
 
     def _next_piece(self):
         """The next piece of an answer that is due, or None."""
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            return refusal
         return self.answers.next_piece() if self.answers is not None else None
 
     def _asked(self, question):
@@ -224,5 +232,17 @@ class Carrier:
                     self.answers = BoardAnswers(self._config, self._node, self)
                 except MemoryError:
                     pass  # it is free in small pieces only
+            if self.answers is None:
+                self._refusal = _refusal(question)
         if self.answers is not None:
             self.answers.receive(question)
+
+
+def _refusal(question):
+    """An answer as `ask.Answers` gives one, without what it takes to load that; None where nobody could read it."""
+    try:
+        id = json.loads(bytes(question))["id"] if len(question) <= REQUEST_BYTES_MAX else None
+        check_node_id(id)
+    except (ValueError, KeyError, TypeError, UsageError):
+        return None
+    return b'{"id": "%s", "piece": 0, "last": true, "error": "other"}\n%s' % (id.encode(), NO_ANSWER)

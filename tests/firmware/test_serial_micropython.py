@@ -1,4 +1,4 @@
-"""A board at the end of a serial line: a real MicroPython in a heap of 256 KB, a real host agent as its gateway, a real mosquitto, the real
+"""A board at the end of a serial line: a real MicroPython in a small heap, a real host agent as its gateway, a real mosquitto, the real
 bridge and store, and between board and gateway a line that hurts bytes."""
 
 import asyncio
@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "host"))
 from agent_process import ENVIRONMENT, AgentProcess
 
 RECORD_BYTES = 213
+ASKED_HEAP = "352k"  # what answers loads is not frozen here
 HURT_BYTES = (1500, 20000)  # from the gateway, where little goes, and from the board
 GATEWAY = """
 node_id: gate
@@ -202,6 +203,7 @@ def test_a_carried_board_is_born_and_dies_at_the_broker_as_one_with_a_network_do
 
 def test_questions_reach_a_board_through_its_line(make: Callable[..., World]) -> None:
     world = make()
+    world.board.heap = ASKED_HEAP
     world.gateway.start()
     process = world.start_board()
     assert process.stdin is not None

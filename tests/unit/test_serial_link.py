@@ -1,6 +1,9 @@
 """A board's link over a serial line: a real Node and a real Hub, a gateway of this file, and a line that hurts bytes between them."""
 
+import json
+
 from harness import MICROPYTHON, Random
+from streamline_board import carrier
 from streamline_board.serial_link import SerialLink
 from streamline_core import serial_packets as packets
 from streamline_core.serial_framing import PacketReader, encode_into, packet_bytes
@@ -89,6 +92,7 @@ class Gateway:
         self.world, self.stream = world, stream
         self.reader = PacketReader(65536)
         self.greetings = []
+        self.pieces = []  # of answers
         self.life, self.connection, self.reason = 0, 7, ""
         self.online, self.boot = None, ""
         self.mute = False
@@ -136,6 +140,8 @@ class Gateway:
                     self.say_state()
             elif kind == packets.FRAME and self.life:
                 self.world.hub.receive("e1", bytes(self.reader.payload))
+            elif kind == packets.SAY:
+                self.pieces.append(bytes(self.reader.payload))
 
 
 class SerialWorld(World):
@@ -298,6 +304,35 @@ def test_packets_that_say_nothing_we_know_are_counted_and_passed_over():
     world.run(20)
     assert world.link.reader.refused == 3 and world.state == "open"
     assert world.board.node.status()["counters"]["refused_frames"] == 1
+
+
+class FullHeap:
+    """As the interpreter's gc, of a heap that has no room."""
+
+    @staticmethod
+    def collect():
+        pass
+
+    @staticmethod
+    def mem_free():
+        return 100
+
+
+def test_who_asks_a_board_that_has_no_memory_to_answer_is_told_so():
+    world = up()
+    before, carrier.gc = carrier.gc, FullHeap
+    nonsense = (b"", b"[]", b"{}", b'{"id": 7, "op": "x"}', b'{"id": "a b", "op": "x"}', b"\xff" * 700, b'{"id": "x"}' + b" " * 300)
+    try:
+        for question in (b'{"id": "q-1", "op": "status"}',) + nonsense:
+            world.gateway.say(packets.ASK, question)
+            world.run(carrier.ASK_MS + 20)
+    finally:
+        carrier.gc = before
+    (piece,) = world.gateway.pieces
+    head, text = piece.split(b"\n")
+    assert json.loads(head) == {"id": "q-1", "piece": 0, "last": True, "error": "other"}
+    assert text == b"no memory for this answer now; ask again"
+    assert world.state == "open" and world.link.reader.refused == 0
 
 
 def test_at_most_one_packet_waits_to_be_written():
