@@ -1,4 +1,5 @@
-"""The hybrid logical clock: 48 bits of milliseconds and 16 of counter, never behind anything this node has seen or written.
+"""The hybrid logical clock: 48 bits of milliseconds and 16 of counter, never behind what this node has written, nor what it has seen of the key
+that it writes.
 
 Rule: a stamp, once given, is never rewritten; it carries whether the clock could be trusted when it was given. The counter
 carries into the milliseconds. Source: Kulkarni et al., "Logical Physical Clocks" (2014). Knows nothing of logs or sessions.
@@ -59,9 +60,10 @@ class HybridClock:
             self._boot_ms = max(self._boot_ms, hlc >> 16)
 
     def observe(self, hlc: int) -> bool:
-        """Follow a remote stamp; refused (False) where it is more than DRIFT_MS_MAX ahead of a trusted clock."""
+        """Follow a remote stamp, so that what is written next is later; refused (False) where it is more than DRIFT_MS_MAX ahead, and as
+        long as nobody knows the time here: then stamps count from a start of their own, which `learn` measures."""
         wall = self.wall_ms()
-        if wall is not None and (hlc >> 16) > wall + DRIFT_MS_MAX:
+        if wall is None or (hlc >> 16) > wall + DRIFT_MS_MAX:
             return False
         self._last = max(self._last, hlc)
         return True

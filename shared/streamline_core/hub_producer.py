@@ -11,6 +11,7 @@ from .hub_writer import HubWriter
 from .stream import check_topic
 from .tables import check_key
 from .topic import KINDS, partition_of
+from .version import latest_hlc, seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,11 @@ class HubProducer:
         if value is None and not keyed:
             raise UsageError("topic %s is a log: nothing can be deleted from it" % topic)
         partition = partition_of(checked, definition.partitions) if checked is not None else 0
-        context = self._table.seen(topic, partition, checked) if keyed and checked is not None else None
+        context = None
+        if keyed and checked is not None:
+            standing = self._table.siblings((topic, partition, checked))
+            self._hlc.observe(latest_hlc(standing))
+            context = seen(standing)
         written = self.writer.produce(topic, partition, value, checked, headers, timestamp_ms, context)
         if keyed:
             self.take_written()

@@ -15,7 +15,7 @@ from .record_encoder import encode_record
 from .store_ops import TombstoneDropped, VersionRefused, VersionStands
 from .stream import StreamId
 from .table import KEY_BYTES_MAX
-from .version import join, seen, why_unsound
+from .version import join, why_unsound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,10 +50,6 @@ class HubTable:
         self._named: "dict[tuple[str, int, str, int, int], bytes]" = {}  # keys of versions on their way, by dot
         self._under_way: "dict[Where, tuple[list[Version], int]]" = {}  # what will stand, and how many ops will make it so
 
-    def seen(self, topic: str, partition: int, key: bytes) -> "Context":
-        """What a write of the hub's own, now, has seen of a key."""
-        return seen(self._siblings((topic, partition, key)))
-
     def value_of(self, topic: str, partition: int, key: bytes, writer: bytes, offset: int) -> "bytes | None":
         """The value of a version that stands, or is on its way to; None if there is none."""
         origin, epoch = writer_of(writer)
@@ -81,7 +77,8 @@ class HubTable:
             self.deltas[(where[0], where[1]) + version.dot] = delta
             self._deltas_bytes += len(content)
 
-    def _siblings(self, where: "Where") -> "list[Version]":
+    def siblings(self, where: "Where") -> "list[Version]":
+        """What stands of a key, or is about to: what a write of the hub's own, now, has seen of it."""
         found = self._under_way.get(where)
         if found is not None:
             return found[0]
@@ -129,7 +126,7 @@ class HubTable:
             version.demoted = True
             self.demoted += 1
         where = (stream.topic, stream.partition, record.key)
-        before = self._siblings(where)
+        before = self.siblings(where)
         root = self._roots.get((stream.topic, stream.partition))
         after = join(before, [version])
         if version not in after:
@@ -173,7 +170,7 @@ class HubTable:
         found = []
         for topic, partition, key, dot in self._store.load_tombstones(before_ms, TOMBSTONES_EACH):
             where = (topic, partition, key)
-            if where not in self._under_way and [version.dot for version in self._siblings(where)] == [dot]:
+            if where not in self._under_way and [version.dot for version in self.siblings(where)] == [dot]:
                 root = self._roots.get((topic, partition))
                 if root is not None:
                     self._roots[topic, partition] = replaced(root, entry_hash(key, [dot]), 0)
@@ -183,7 +180,7 @@ class HubTable:
     def stands(self, record: "Record", topic: str, partition: int) -> bool:
         """Whether a carried version stands here. Raises CorruptRecord."""
         dot = version_of(record, "", 0).dot
-        return any([other.dot == dot for other in self._siblings((topic, partition, record.key or b""))])
+        return any([other.dot == dot for other in self.siblings((topic, partition, record.key or b""))])
 
     def superseded(self, record: "Record", topic: str, partition: int) -> "Dot | None":
         """The dot of a carried version that was here, as its stream's watermark says, and stands no longer; None of any other. Raises

@@ -20,7 +20,7 @@ from .segments import segment_name
 from .stream import StreamId
 from .table import KEY_BYTES_MAX, Table
 from .topic import KEYED, LOCAL
-from .version import SIDES, seen
+from .version import SIDES, latest_hlc, seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ class KeyedPartition:
         writes has not been shown that."""
         if self._begin() or not self.is_met(0):
             self.fold()
-        return pack_own(SIDES[0], seen([version for version, _ in self.table.siblings(key)]))
+        standing = [version for version, _ in self.table.siblings(key)]
+        self._clock.observe(latest_hlc(standing))
+        return pack_own(SIDES[0], seen(standing))
 
     def is_unchanged(self, key: bytes, value: "Buffer", max_age_ms: int) -> bool:
         """Whether a key already shows this value, in one version that is not older than that, and nothing that was just written waits to

@@ -99,6 +99,12 @@ def seen(siblings: "Sequence[Version]") -> "Context":
     return context
 
 
+def latest_hlc(siblings: "Sequence[Version]") -> int:
+    """The stamp that a write on top of these siblings (as `join` gives them) has to be later than, so that it wins over all that they have
+    won over; 0 where none was given by a clock that is believed."""
+    return siblings[-1].hlc if siblings and siblings[-1].trusted and not siblings[-1].demoted else 0
+
+
 def why_unsound(version: Version, me: str, heads: "Context") -> "str | None":
     """Why a version cannot be what a sound node wrote: it claims to have seen itself, or what `me` has never written. heads: where those
     logs of `me` end of which that is known for sure; others may have been on a disk that is gone. None if nothing speaks against it. Such

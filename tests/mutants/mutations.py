@@ -402,6 +402,7 @@ MUTATIONS = (
         LEDGER,
     ),
     Mutation("the clock goes back", "hlc.py", "max(wall << 16, self._last + 1)", "wall << 16", STAMPS),
+    Mutation("a write is earlier than what it has seen", "keyed.py", "self._clock.observe(latest_hlc(standing))", "pass", AGREE),
     Mutation("a restart forgets the last stamp", "recovery.py", "log.clock.resume(header.hlc)\n            if whole:", "if whole:", STAMPS),
     # Versions and conflicts
     Mutation(

@@ -55,7 +55,7 @@ class KeyedModel:
         """Contents that stand for the hub, or will once its store has committed what is on its way there."""
         hub, store = self._fleet.cloud.hub, self._fleet.cloud.store
         found = []
-        for version in hub.table._siblings((topic, partition, key)):
+        for version in hub.table.siblings((topic, partition, key)):
             content = store.content_at(version.dot, topic, partition, hub.commits.under_way + hub.commits.waiting)
             self._check(self._fleet.cloud, key, version, content)
             found.append(content)

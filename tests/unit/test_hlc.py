@@ -37,6 +37,8 @@ def test_remote_stamps_are_followed_within_the_drift():
     clock = HybridClock(FakeClock(0, 1000))
     assert not clock.observe((1001 + DRIFT_MS_MAX) << 16)
     assert clock.observe((1000 + DRIFT_MS_MAX) << 16) and clock.stamp() == ((1000 + DRIFT_MS_MAX) << 16) + 1
+    unset = HybridClock(FakeClock(100, None))
+    assert not unset.observe(5000 << 16) and unset.stamp() >> 16 == 100
 
 
 def test_a_log_that_is_opened_again_never_stamps_below_what_it_holds():

@@ -104,6 +104,28 @@ def test_a_later_write_that_has_seen_the_other_wins_whatever_the_clocks_say():
         assert value(one, b"k") == value(two, b"k") == b"new" and one.node.tables.conflicts("state") == []
 
 
+def test_a_write_wins_over_all_that_the_one_it_has_seen_won_over_though_its_clock_is_behind():
+    for writer in ("e1", "cloud"):
+        world = world_of(edges=3)
+        one, two, three = [world.edges[name] for name in ("e0", "e1", "e2")]
+        three.disconnect()
+        three.node.produce("state", b"loses to the first", b"k")
+        world.run(1000)
+        one.node.produce("state", b"first", b"k")
+        world.run(200)
+        world.run_until(lambda: value(two, b"k") == b"first", 60000)
+        if writer == "cloud":
+            world.clock.wall -= 20000
+            world.hub.produce("state", b"second", b"k")
+        else:
+            two.clock.wall -= 20000
+            two.node.produce("state", b"second", b"k")
+        world.run(200)
+        three.connect()
+        converged(world)
+        assert value(one, b"k") == value(three, b"k") == b"second", writer
+
+
 def cut_off(world):
     """Both edges and the cloud write one key while cut off: e0 first, then the cloud, then e1."""
     for name in world.edges:
