@@ -129,14 +129,14 @@ class SqliteStore:
         )
         return [(row[0], bool(row[1])) for row in rows]
 
-    def load_dots(self, topic: str, partition: int) -> Iterable[tuple[bytes, list[tuple[str, int, int]]]]:
+    def load_standing(self, topic: str, partition: int) -> Iterable[tuple[bytes, list[tuple[str, int, int, bool]]]]:
         rows = self._loads.execute(
-            "SELECT key, origin, epoch, offset FROM versions WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ?"
-            " ORDER BY key",
+            "SELECT key, origin, epoch, offset, demoted FROM versions"
+            " WHERE topic_id = (SELECT id FROM topics WHERE name = ?) AND partition = ? ORDER BY key",
             (topic, partition),
         )
         for key, group in itertools.groupby(rows, operator.itemgetter(0)):
-            yield key, [(row[1], row[2], row[3]) for row in group]
+            yield key, [(row[1], row[2], row[3], row[4] != 0) for row in group]
 
     def load_records(self, topic: str, partition: int, key: bytes) -> Sequence[bytes]:
         rows = self._loads.execute(

@@ -51,7 +51,7 @@ class ConflictLog:
             versions, resolution = self._tables.resolve(name, key)
         except (CorruptRecord, OSError):
             return  # it is met again when it can be read
-        stands = entry_hash(key, [version.dot for version in versions])
+        stands = entry_hash(key, [version.standing for version in versions])
         if resolution is None:
             self._told.pop((name, key), None)
         elif self._told.get((name, key)) != stands:

@@ -1,8 +1,9 @@
 """Anti-entropy: two replicas of a keyed table find the entries in which they differ, by digests of ever fewer and smaller buckets of keys.
 
-An entry is a key and the dots of its siblings; its hash has 64 bits. A key lies in one of 2^bits buckets, by a hash of the key alone; a
-bucket of b bits is two of b + 1. The digest of a bucket is the sum of its entries' hashes modulo 2^64: it does not depend on their order,
-and one entry that changes changes it by a difference (`replaced`). 0 stands for an empty bucket.
+An entry is a key and what stands of it: of each sibling the dot, and whether it is demoted; its hash has 64 bits. A key lies in one of
+2^bits buckets, by a hash of the key alone; a bucket of b bits is two of b + 1. The digest of a bucket is the sum of its entries' hashes
+modulo 2^64: it does not depend on their order, and one entry that changes changes it by a difference (`replaced`). 0 stands for an empty
+bucket.
 
 The exchange keeps no state; each message is understood by itself, and whoever gets it answers with what it holds then:
 1. One side sends the digests of `root_level`. 2. Who gets digests compares (`differing`), sends what it holds in buckets in which the other
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from typing import Iterable, Iterator, Sequence
 
     from .ports import Buffer
+    from .version import Standing
 
-    Dots = Iterable[tuple[str, int, int]]
-    Entries = Iterable[tuple[bytes, Dots]]
+    Entries = Iterable[tuple[bytes, Iterable[Standing]]]
 
 DIGEST_BYTES = 8
 DIGESTS_MAX = 256  # in one message: 2 KB, and the numbers of their parents
@@ -48,18 +49,21 @@ SLACK = 64
 _MASK_32 = 0xFFFFFFFF
 
 
-def entry_hash(key: "Buffer", dots: "Dots") -> int:
-    """Of an entry, in 64 bits: the first 8 bytes, little-endian, of the SHA-256 of the key's length, the key, and for each dot, in order of
-    (origin, epoch, offset), the length of the origin's name, the name, epoch and offset; the numbers are LEB128."""
+def entry_hash(key: "Buffer", standing: "Iterable[Standing]") -> int:
+    """Of an entry, in 64 bits: the first 8 bytes, little-endian, of the SHA-256 of the key's length, the key, and for each sibling, in
+    order of (origin, epoch, offset), the length of the origin's name, the name, epoch and offset; the numbers are LEB128; and a zero where
+    it is demoted (no name has that length)."""
     data = bytearray()
     put_varint(data, len(key))
     data.extend(key)
-    for origin, epoch, offset in sorted(dots):
+    for origin, epoch, offset, demoted in sorted(standing):
         name = origin.encode()
         put_varint(data, len(name))
         data.extend(name)
         put_varint(data, epoch)
         put_varint(data, offset)
+        if demoted:
+            data.append(0)
     return int.from_bytes(hashlib.sha256(data).digest()[:DIGEST_BYTES], "little")
 
 
@@ -127,12 +131,12 @@ class Level:
 def digests(entries: "Entries", level: Level) -> bytearray:
     """The digests of a level's buckets, 8 bytes each, little-endian, as they are sent."""
     out = bytearray(level.count * DIGEST_BYTES)
-    for key, dots in entries:
+    for key, standing in entries:
         position = level.position(key)
         if position >= 0:
             at = position * DIGEST_BYTES
             digest = struct.unpack_from("<Q", out, at)[0]
-            struct.pack_into("<Q", out, at, replaced(digest, 0, entry_hash(key, dots)))
+            struct.pack_into("<Q", out, at, replaced(digest, 0, entry_hash(key, standing)))
     return out
 
 
@@ -187,9 +191,9 @@ def hashes(entries: "Entries", level: Level, first: int = 0, hashes_max: int = D
     last). All from `first` to `last` are there; where `last` is HASH_MAX there are no more, else one goes on from last + 1."""
     found: "list[int]" = []
     last = HASH_MAX
-    for key, dots in entries:
+    for key, standing in entries:
         if level.position(key) >= 0:
-            n = entry_hash(key, dots)
+            n = entry_hash(key, standing)
             if first <= n <= last:
                 found.append(n)
                 if len(found) >= hashes_max + SLACK:
@@ -217,9 +221,9 @@ def hash_set(data: "Buffer") -> "set[int]":
 def unknown(entries: "Entries", level: Level, first: int, last: int, theirs: "set[int]") -> "Iterator[bytes]":
     """The keys of the entries in a level's buckets, with hashes from `first` to `last`, that are not among theirs. Takes out of `theirs`
     what is here: what is left at the end is what to ask for."""
-    for key, dots in entries:
+    for key, standing in entries:
         if level.position(key) >= 0:
-            n = entry_hash(key, dots)
+            n = entry_hash(key, standing)
             if n in theirs:
                 theirs.remove(n)
             elif first <= n <= last:
@@ -228,6 +232,6 @@ def unknown(entries: "Entries", level: Level, first: int, last: int, theirs: "se
 
 def chosen(entries: "Entries", level: Level, theirs: "set[int]") -> "Iterator[bytes]":
     """The keys of the entries in a level's buckets whose hashes are among theirs."""
-    for key, dots in entries:
-        if level.position(key) >= 0 and entry_hash(key, dots) in theirs:
+    for key, standing in entries:
+        if level.position(key) >= 0 and entry_hash(key, standing) in theirs:
             yield key

@@ -1,5 +1,5 @@
-"""The hybrid logical clock: 48 bits of milliseconds and 16 of counter, never behind what this node has written, nor what it has seen of the key
-that it writes.
+"""The hybrid logical clock: 48 bits of milliseconds and 16 of counter, never behind what this node has written, nor behind what it has seen
+of the key that it writes.
 
 Rule: a stamp, once given, is never rewritten; it carries whether the clock could be trusted when it was given. The counter
 carries into the milliseconds. Source: Kulkarni et al., "Logical Physical Clocks" (2014). Knows nothing of logs or sessions.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .ports import Buffer, Store
     from .reconcile import Dot
     from .store_ops import ChunkReceived, Op
-    from .version import Context, Version
+    from .version import Context, Standing, Version
 
     Where = tuple[str, int, bytes]
 
@@ -133,8 +133,8 @@ class HubTable:
             return None  # it was superseded before it came, or is known
         self._note_delta(where, version, before)
         if root is not None:
-            was = entry_hash(record.key, [other.dot for other in before]) if before else 0
-            root = replaced(root, was, entry_hash(record.key, [other.dot for other in after]))
+            was = entry_hash(record.key, [other.standing for other in before]) if before else 0
+            root = replaced(root, was, entry_hash(record.key, [other.standing for other in after]))
             self._roots[stream.topic, stream.partition] = root
         gone = [other.dot for other in before if other not in after]
         extension = pack_carried(version)
@@ -152,28 +152,29 @@ class HubTable:
         found = self._roots.get(place)
         if found is None:
             found = 0
-            for key, dots in self._store.load_dots(topic, partition):
+            for key, standing in self._store.load_standing(topic, partition):
                 if (topic, partition, key) not in self._under_way:
-                    found = replaced(found, 0, entry_hash(key, dots))
+                    found = replaced(found, 0, entry_hash(key, standing))
             for where in self._under_way:
                 if where[:2] == place:
-                    found = replaced(found, 0, entry_hash(where[2], [version.dot for version in self._under_way[where][0]]))
+                    found = replaced(found, 0, entry_hash(where[2], [version.standing for version in self._under_way[where][0]]))
             self._roots[place] = found
         return found
 
     def keys(self, topic: str, partition: int) -> int:
         """How many keys there are."""
-        return sum([1 for _ in self._store.load_dots(topic, partition)])
+        return sum([1 for _ in self._store.load_standing(topic, partition)])
 
     def tombstones(self, before_ms: int) -> "list[TombstoneDropped]":
         """Deletions that arrived before that time (since 1970 UTC) and stand alone: they may go, some at a time."""
         found = []
         for topic, partition, key, dot in self._store.load_tombstones(before_ms, TOMBSTONES_EACH):
             where = (topic, partition, key)
-            if where not in self._under_way and [version.dot for version in self.siblings(where)] == [dot]:
+            siblings = self.siblings(where)
+            if where not in self._under_way and [version.dot for version in siblings] == [dot]:
                 root = self._roots.get((topic, partition))
                 if root is not None:
-                    self._roots[topic, partition] = replaced(root, entry_hash(key, [dot]), 0)
+                    self._roots[topic, partition] = replaced(root, entry_hash(key, [siblings[0].standing]), 0)
                 found.append(TombstoneDropped(topic, partition, dot))
         return found
 
@@ -249,8 +250,8 @@ class StoreReplica:
     def root(self) -> int:
         return self._table.root(*self._place)
 
-    def entries(self) -> "Iterable[tuple[bytes, Sequence[tuple[str, int, int]]]]":
-        return self._store.load_dots(*self._place)
+    def entries(self) -> "Iterable[tuple[bytes, Sequence[Standing]]]":
+        return self._store.load_standing(*self._place)
 
     def bodies(self, key: bytes) -> "Sequence[bytes]":
         return self._store.load_records(self._place[0], self._place[1], key)

@@ -351,7 +351,8 @@ class KeyedPartition:
             rows = self.logs[i].state.gaps.rows
             if rows is not self._gaps[i]:
                 for first, next_, _ in rows:
-                    self.lost = self.table.lose_all(i, first, next_) or self.lost
+                    # What came from others may have rotted before it was in the table.
+                    self.lost = self.table.lose_all(i, first, next_) or i == 0 or self.lost
                 self._gaps[i] = rows
 
 

@@ -103,8 +103,8 @@ if TYPE_CHECKING:
         def load_siblings(self, topic: str, partition: int, key: bytes) -> "Sequence[tuple[bytes, bool]]":
             """What stands of a key: (extension as of a carried version, whether it is a tombstone)."""
 
-        def load_dots(self, topic: str, partition: int) -> "Iterable[tuple[bytes, list[tuple[str, int, int]]]]":
-            """Each key of a keyed topic with the dots of what stands of it."""
+        def load_standing(self, topic: str, partition: int) -> "Iterable[tuple[bytes, list[tuple[str, int, int, bool]]]]":
+            """Each key of a keyed topic with (origin, epoch, offset, whether it is demoted) of what stands of it."""
 
         def load_records(self, topic: str, partition: int, key: bytes) -> "Sequence[bytes]":
             """The records of what stands of a key, as in FeedVersion."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Callable, Iterator
 
     from .extension import Extension
+    from .version import Standing
 
     # number of the log, offset there, byte of its batch in the segment, bytes that it takes
     Place = tuple[int, int, int, int]
@@ -40,7 +41,7 @@ class Table:
         self.deleted = 0
         self.watches: "list[Watch]" = []
         self._root = -1  # the digest of all, as of the last time that it was asked for; -1: not known
-        self._before: "dict[bytes, list[tuple[str, int, int]]]" = {}  # what stood then of keys that have changed since
+        self._before: "dict[bytes, list[Standing]]" = {}  # what stood then of keys that have changed since
 
     def __len__(self) -> int:
         """Keys, deleted ones included."""
@@ -126,24 +127,24 @@ class Table:
             if len(self._before) >= CHANGES_MAX:
                 self._root, self._before = -1, {}
             else:
-                self._before[key] = self.dots(key)
+                self._before[key] = self.standing(key)
 
     def root(self) -> int:
         """The digest of all keys (digest.py)."""
         if self._root < 0:
             self._root = 0
             for key in self._entries:
-                self._root = replaced(self._root, 0, entry_hash(key, self.dots(key)))
+                self._root = replaced(self._root, 0, entry_hash(key, self.standing(key)))
         for key in self._before:
-            before, now = self._before[key], self.dots(key)
+            before, now = self._before[key], self.standing(key)
             self._root = replaced(self._root, entry_hash(key, before) if before else 0, entry_hash(key, now) if now else 0)
         self._before = {}
         return self._root
 
-    def entries(self) -> "Iterator[tuple[bytes, list[tuple[str, int, int]]]]":
-        """Each key with the dots of what stands of it."""
+    def entries(self) -> "Iterator[tuple[bytes, list[Standing]]]":
+        """Each key with what stands of it."""
         for key in self._entries:
-            yield key, self.dots(key)
+            yield key, self.standing(key)
 
     def lose(self, key: bytes, place: "Place") -> None:
         """What lies at this place cannot be read any more."""
@@ -224,6 +225,10 @@ class Table:
     def dots(self, key: bytes) -> "list[tuple[str, int, int]]":
         """The dots of what stands of a key."""
         return [self._names[row[0]] + (row[1],) for row in self._siblings(key)]
+
+    def standing(self, key: bytes) -> "list[Standing]":
+        """(origin, epoch, offset, whether it is demoted) of what stands of a key."""
+        return [self._names[row[0]] + (row[1], row[2] & DEMOTED != 0) for row in self._siblings(key)]
 
     def keys(self, prefix: bytes = b"", deleted: bool = False) -> "list[bytes]":
         """Keys that begin with `prefix`, sorted; those of which only deletions stand, if asked for."""

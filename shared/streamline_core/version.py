@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Iterable, Sequence
 
     Context = dict[tuple[str, int], int]  # (origin, epoch): the offset after the last one of it that was seen
+    Standing = tuple[str, int, int, bool]  # origin, epoch, offset, whether it is demoted
 
 SIDES = ("edge", "cloud")
 WRITERS_MAX = 16  # in one context
@@ -45,6 +46,11 @@ class Version:
     @property
     def dot(self) -> "tuple[str, int, int]":
         return self.origin, self.epoch, self.offset
+
+    @property
+    def standing(self) -> "Standing":
+        """What replicas that hold the same agree on, of all that stands (digest.py)."""
+        return self.origin, self.epoch, self.offset, self.demoted
 
     @property
     def order(self) -> "tuple[bool, int, str, int, int]":

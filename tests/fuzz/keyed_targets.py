@@ -86,7 +86,7 @@ def run_level(data: bytes) -> None:
         return
     assert 0 < level.count <= DIGESTS_MAX
     assert [level.bucket(i) >> (level.bits - level.parents_bits) for i in range(0, level.count, 1 << level.deeper)] == parents
-    mine = digests([(b"%d" % i, [("n", 1, i)]) for i in range(5)], level)
+    mine = digests([(b"%d" % i, [("n", 1, i, False)]) for i in range(5)], level)
     assert len(mine) == 8 * level.count
     for i in range(5):
         position = level.position(b"%d" % i)

@@ -160,7 +160,7 @@ def of_level(data):
     if type(row[3]) is not int or not isinstance(row[4], bytes):
         return "no keys"
     level = Level(row[0], row[1], row[2])
-    mine = digests([(b"%d" % i, [("n", 1, i)]) for i in range(9)], level)
+    mine = digests([(b"%d" % i, [("n", 1, i, False)]) for i in range(9)], level)
     theirs = (row[4] + bytes(len(mine)))[: len(mine)]
     found = differing(mine, theirs)
     next_ = [(each.bits, each.parents, each.parents_bits) for each in plan(level, found[0], row[3])] if found[0] else []

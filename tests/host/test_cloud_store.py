@@ -85,10 +85,11 @@ class Both:
         for key in keys:
             assert sorted(store.load_siblings(topic, 0, key)) == sorted(rows.load_siblings(topic, 0, key))
             assert sorted(store.load_records(topic, 0, key)) == sorted(rows.load_records(topic, 0, key))
-        dots = [(key, sorted(found)) for key, found in store.load_dots(topic, 0)]
-        assert dots == [(key, sorted(found)) for key, found in rows.load_dots(topic, 0)]
+        dots = [(key, sorted(found)) for key, found in store.load_standing(topic, 0)]
+        assert dots == [(key, sorted(found)) for key, found in rows.load_standing(topic, 0)]
         for _, found in dots:
-            for dot in found:
+            for *name, _ in found:
+                dot = tuple(name)
                 mine, theirs = store.load_version(topic, 0, dot), rows.load_version(topic, 0, dot)
                 assert mine is not None and vars(mine) == vars(theirs)
         assert store.load_version(topic, 0, ("nobody", 1, 2)) is None
@@ -122,13 +123,13 @@ def test_the_store_keeps_what_the_reference_keeps(path: Path, turn: int, seed: i
             writes.append((key, dice.choice([b"value", None]), {w: seen[w] for w in seen if dice.random() < 0.5}))
         both.commit(fillers[dice.choice(nodes)].write(*writes))
     both.compare("state", keys, nodes)
-    assert both.rows.refused and both.rows.load_dots("state", 0)
+    assert both.rows.refused and both.rows.load_standing("state", 0)
     with read(path) as reader:
         assert reader.tables.refused("state") == len(both.rows.refused) == reader.tables.refused()
         assert all(row.adds_up for row in reader.ledger())
         for key in keys:
             found = reader.tables.versions("state", key)
-            assert sorted(row.version.dot for row in found) == dict(both.rows.load_dots("state", 0)).get(key, [])
+            assert sorted(row.version.standing for row in found) == dict(both.rows.load_standing("state", 0)).get(key, [])
     both.opened.store.close()
     both.opened = Opened(path)
     both.compare("state", keys, nodes)

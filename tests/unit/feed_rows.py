@@ -62,11 +62,11 @@ class FeedRows:
         rows = self.versions.get((topic, partition), {})
         return [(rows[dot][1].extension, rows[dot][1].deleted) for dot in self._dots((topic, partition), key)]
 
-    def load_dots(self, topic, partition):
+    def load_standing(self, topic, partition):
         rows = self.versions.get((topic, partition), {})
         found = {}
         for dot in sorted(rows):
-            found.setdefault(rows[dot][1].key, []).append(dot)
+            found.setdefault(rows[dot][1].key, []).append(dot + (rows[dot][1].demoted,))
         return [(key, found[key]) for key in sorted(found)]
 
     def load_records(self, topic, partition, key):

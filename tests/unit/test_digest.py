@@ -41,7 +41,7 @@ class Replica:
 
     def dots(self, i):
         offset = self.changed.get(i, 7)
-        return None if offset is None or i >= self.count else [("edge-1", 5, offset)]
+        return None if offset is None or i >= self.count else [("edge-1", 5, offset, False)]
 
     def entries(self):
         """Made on the way: a board has no room for so many."""
@@ -198,11 +198,13 @@ def test_keys_that_all_lie_in_one_bucket_are_found_in_bounded_messages():
 
 
 def test_the_hash_of_an_entry_is_the_same_everywhere_and_says_all_of_it():
-    dots = [("edge-1", 0xFFFFFFFF, 1 << 40), ("cloud", 7, 0)]
+    dots = [("edge-1", 0xFFFFFFFF, 1 << 40, False), ("cloud", 7, 0, False)]
     n = entry_hash(b"key", dots)
     assert n == 0xB71052AD45BC0801, hex(n)
     assert entry_hash(b"key", list(reversed(dots))) == n
-    others = [(b"ke", dots), (b"key", dots[:1]), (b"key", [dots[0], ("cloud", 7, 1)]), (b"key", [dots[0], ("cloud", 8, 0)]), (b"key", [])]
+    others = [(b"ke", dots), (b"key", dots[:1]), (b"key", [])]
+    others += [(b"key", [dots[0], other]) for other in (("cloud", 7, 1, False), ("cloud", 8, 0, False), ("cloud", 7, 0, True))]
+    others.append((b"key", [("edge-1", 0xFFFFFFFF, 1 << 40, True), dots[1]]))
     found = [entry_hash(key, dots) for key, dots in others] + [n]
     assert len(set(found)) == len(found)
     assert [bucket_of(b"key", bits) for bits in (0, 1, 8, BITS_MAX)] == [0, 1, 192, 12632538]
@@ -212,7 +214,7 @@ def test_the_hash_of_an_entry_is_the_same_everywhere_and_says_all_of_it():
 
 def test_a_digest_does_not_depend_on_the_order_and_follows_changes():
     random = Random(9)
-    entries = [(b"%d" % i, [("n", 1, i)]) for i in range(60)]
+    entries = [(b"%d" % i, [("n", 1, i, False)]) for i in range(60)]
     level = Level(3)
     expected = digests(entries, level)
     for _ in range(5):
@@ -223,8 +225,8 @@ def test_a_digest_does_not_depend_on_the_order_and_follows_changes():
     key = b"7"
     at = level.position(key) * 8
     digest = struct.unpack_from("<Q", expected, at)[0]
-    digest = replaced(digest, entry_hash(key, [("n", 1, 7)]), entry_hash(key, [("n", 1, 99)]))
-    entries[7] = (key, [("n", 1, 99)])
+    digest = replaced(digest, entry_hash(key, [("n", 1, 7, False)]), entry_hash(key, [("n", 1, 99, False)]))
+    entries[7] = (key, [("n", 1, 99, False)])
     assert struct.unpack_from("<Q", digests(entries, level), at)[0] == digest
     assert struct.unpack_from("<Q", digests(entries[:7] + entries[8:], level), at)[0] == replaced(digest, entry_hash(*entries[7]), 0)
     assert digests([], level) == bytes(64)
@@ -286,7 +288,7 @@ def test_what_is_planned_fits_its_messages_and_leaves_nothing_out():
 
 
 def test_hashes_are_listed_in_pieces_that_rise():
-    entries = [(b"%d" % i, [("n", 1, i)]) for i in range(200)]
+    entries = [(b"%d" % i, [("n", 1, i, False)]) for i in range(200)]
     level = Level(1, [1], 1)
     expected = sorted([entry_hash(key, dots) for key, dots in entries if bucket_of(key, 1) == 1])
     for most in (1, 7, 64, 256):

@@ -113,7 +113,7 @@ def test_a_write_wins_over_all_that_the_one_it_has_seen_won_over_though_its_cloc
         world.run(1000)
         one.node.produce("state", b"first", b"k")
         world.run(200)
-        world.run_until(lambda: value(two, b"k") == b"first", 60000)
+        world.run_until(lambda two=two: value(two, b"k") == b"first", 60000)
         if writer == "cloud":
             world.clock.wall -= 20000
             world.hub.produce("state", b"second", b"k")
