@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .hlc import HybridClock
     from .log import Log
     from .log_limits import LogLimits
-    from .log_reader import LogReader
+    from .log_reader import LogReader, Piece
     from .partition import Partition
     from .ports import Buffer, Entropy, Storage
     from .reconcile import Dot
@@ -109,7 +109,8 @@ class KeyedPartition:
         return True
 
     def fold(self, bytes_max: int = 0) -> bool:
-        """Take up what has become durable, about `bytes_max` bytes of it (0: all). Returns whether there is more. Raises OSError."""
+        """Take up what has become durable, about `bytes_max` bytes of it (0: all). Returns whether there is more. Raises OSError,
+        and MemoryError: then it goes on from there the next time."""
         self._begin()
         taken = 0
         # What others wrote comes last: it says what of our own stands no longer.
@@ -120,21 +121,28 @@ class KeyedPartition:
                 piece = self.readers[i].read(self._buf, len(self._buf))
                 if piece is None:
                     break
-                at = piece.at
-                for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
-                    if header.control:
-                        self._take_mark(bytes(batch[HEADER_BYTES:]), i)
-                    elif understood(header):
-                        try:
-                            for record in records(header, batch):
-                                if record.offset >= piece.first:
-                                    self._take(i, record, at)
-                        except CorruptRecord:
-                            self.unreadable += 1
-                    at += header.length
+                try:
+                    self._take_up(i, piece)
+                except MemoryError:
+                    self.readers[i].seek(piece.first)  # once more, when there is some: what the table knows already changes nothing
+                    raise
                 taken += piece.bytes
         self._give_out_nothing_twice()
         return bytes_max > 0 and taken >= bytes_max
+
+    def _take_up(self, number: int, piece: "Piece") -> None:
+        at = piece.at
+        for header, batch in batches(memoryview(self._buf)[: piece.bytes]):
+            if header.control:
+                self._take_mark(bytes(batch[HEADER_BYTES:]), number)
+            elif understood(header):
+                try:
+                    for record in records(header, batch):
+                        if record.offset >= piece.first:
+                            self._take(number, record, at)
+                except CorruptRecord:
+                    self.unreadable += 1
+            at += header.length
 
     def _give_out_nothing_twice(self) -> None:
         """Others have seen what our log has lost of its end: what is written now must not bear its name."""

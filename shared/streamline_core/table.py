@@ -52,7 +52,12 @@ class Table:
         found = self._ids.get(packed)
         if found is None:
             self._names.append(writer_of(packed))
-            found = self._ids[packed] = len(self._names) - 1
+            found = len(self._names) - 1
+            try:
+                self._ids[packed] = found
+            except MemoryError:
+                self._names.pop()
+                raise
         return found
 
     def name(self, packed: bytes) -> "tuple[str, int]":
@@ -61,7 +66,7 @@ class Table:
 
     def apply(self, key: bytes, ext: "Extension", writer: bytes, offset: int, hlc: int, deleted: bool, place: "Place") -> bool:
         """Join a version. ext: with its UNTRUSTED flag, wherever the stamp is; writer, offset, hlc: whose it is. Returns whether what
-        stands has changed. Raises CorruptRecord for a writer without a name."""
+        stands has changed. Raises CorruptRecord for a writer without a name, and MemoryError, which leaves all as it was."""
         me = self.writer(writer)
         flags = ext.flags & (CLOUD_SIDE | UNTRUSTED | DEMOTED) | (TOMBSTONE if deleted else 0)
         seen = {self.writer(name): next_ for name, next_ in ext.seen}
@@ -96,20 +101,23 @@ class Table:
             put_varint(out, name)
             put_varint(out, seen[name])
         if not moved:
-            self._note_change(key)
+            self._tell(key)
         live = self.live_bytes
+        live[place[0]] = live.get(place[0], 0)
+        self._entries[key] = bytes(out)
+        live[place[0]] += place[3]
         for row in gone:
             live[row[0]] -= row[3]
-        live[place[0]] = live.get(place[0], 0) + place[3]
         if old:
             self._count(alone, -1)
-        self._entries[key] = bytes(out)
         self._count(-1 if kept else flags, 1)
-        if moved:
-            return False
+        return not moved
+
+    def _tell(self, key: bytes) -> None:
+        """What stands of a key is about to change. Comes first: it may find no memory."""
+        self._note_change(key)
         for watch in self.watches:
             watch.changed(key)
-        return True
 
     def _count(self, alone: int, by: int) -> None:
         """A key comes or goes. alone: the flags of the only version that stands, -1 where there are more."""
@@ -162,26 +170,27 @@ class Table:
         self._drop(key, lambda row: self._names[row[0]] + (row[1],) == dot)
 
     def _drop(self, key: bytes, is_gone: "Callable[[Sibling], bool]") -> None:
-        entry, kept = self._entries.get(key, b""), b""
-        self._note_change(key)
+        entry, kept, gone = self._entries.get(key, b""), b"", []
         at = 0
         while at < len(entry):
             row = _parse(entry, at)
             if is_gone(row):
-                self.live_bytes[row[4][0]] -= row[4][3]
+                gone.append(row[4])
             else:
                 kept += entry[at : row[5]]
             at = row[5]
-        if kept == entry:
+        if not gone:
             return
-        for watch in self.watches:
-            watch.changed(key)
-        self._count(self._alone(entry), -1)
+        was, is_ = self._alone(entry), self._alone(kept) if kept else 0
+        self._tell(key)
         if kept:
             self._entries[key] = kept
-            self._count(self._alone(kept), 1)
+            self._count(is_, 1)
         else:
             del self._entries[key]
+        self._count(was, -1)
+        for place in gone:
+            self.live_bytes[place[0]] -= place[3]
 
     def knows(self, key: bytes, ext: "Extension", writer: bytes, offset: int) -> bool:
         """Whether `apply` would change nothing."""
@@ -244,10 +253,12 @@ class Table:
     def forget(self, key: bytes) -> None:
         """A deleted key of which nobody holds anything older any more."""
         self._note_change(key)
-        for row in self._siblings(key):
+        rows = list(self._siblings(key))
+        for row in rows:
             self.live_bytes[row[4][0]] -= row[4][3]
         if key in self._entries:
-            self._count(self._alone(self._entries.pop(key)), -1)
+            del self._entries[key]
+            self._count(rows[0][2] if len(rows) == 1 else -1, -1)
 
     def clear(self) -> None:
         """Before another fold: everything is met again."""

@@ -59,6 +59,9 @@ class Tables:
                 keyed.trouble = ""
             except (StorageFull, OSError, StreamlineError) as error:
                 keyed.trouble = str(error)
+            except MemoryError:  # the rest of the node goes on, and there may be some later
+                keyed.trouble = "no memory"
+                self._node.memory_errors += 1
         if self._node.config.conflict_log is not None:
             more = self._log_conflicts(self._node.config.conflict_log) or more
         return more

@@ -463,7 +463,15 @@ MUTATIONS = (
         BOUNDED,
     ),
     Mutation("every place that looks alike is tried", "difference.py", "in range(CANDIDATES_MAX)", "in range(VALUE_BYTES_MAX)", BOUNDED),
-    Mutation("dots are hashed in the order in which they come", "digest.py", "in sorted(dots)", "in list(dots)", AGREE),
+    Mutation(
+        "a version for which there was no memory is not taken up again",
+        "keyed.py",
+        "self.readers[i].seek(piece.first)",
+        "pass",
+        AGREE,
+    ),
+    Mutation("a mark that was lost is not seen to be", "digest.py", "if demoted:", "if False:", AGREE),
+    Mutation("dots are hashed in the order in which they come", "digest.py", "in sorted(standing)", "in list(standing)", AGREE),
     Mutation(
         "what is not here at all is not asked for",
         "digest.py",
@@ -510,8 +518,8 @@ MUTATIONS = (
     Mutation(
         "what the hub writes has seen nothing",
         "hub_producer.py",
-        "context = self._table.seen(topic, partition, checked) if",
-        "context = {} if",
+        "context = seen(standing)",
+        "context = {}",
         AGREE,
     ),
     Mutation(

@@ -77,6 +77,48 @@ def check_counts(table, came):
     assert table.keys() == sorted([key for key in came if any([v.value is not None for v in join(came[key])])])
 
 
+class NoRoom(dict):
+    """As a dict that has to grow and cannot, every other time."""
+
+    tries = 0
+
+    def __setitem__(self, key, value):
+        if key not in self:
+            self.tries += 1
+            if self.tries % 2:
+                raise MemoryError
+        super().__setitem__(key, value)
+
+
+def in_vain(do, *arguments):
+    try:
+        do(*arguments)
+    except MemoryError:
+        return True
+    return False
+
+
+def test_a_join_for_which_there_is_no_memory_changes_nothing_and_can_be_tried_again():
+    for name in ("_entries", "_ids", "live_bytes"):
+        random, table, came, vain = Random(), Table(), {}, 0
+        setattr(table, name, NoRoom())
+        for number, (key, version) in enumerate(deliveries(random, (b"a", b"b", b"c"))):
+            place = (random.below(3), number, 7 * number, 1 + random.below(300))
+            while in_vain(apply, table, key, version, place):
+                vain += 1
+                check_counts(table, came)
+            came.setdefault(key, []).append(version)
+            check_counts(table, came)
+            assert told([v for v, _ in table.siblings(key)]) == told(join(came[key]))
+        assert vain > 1, (name, vain)
+        keys = sorted(came)
+        for key in keys:
+            for dot in [version.dot for version in join(came[key])]:
+                while in_vain(table.remove, key, dot):
+                    assert dot in table.dots(key)
+        assert table.keys(b"", True) == [] and (table.conflicts, table.deleted) == (0, 0) and not any(table.live_bytes.values())
+
+
 def test_the_digest_of_all_follows_each_change():
     random = Random()
     table, root = Table(), 0

@@ -364,6 +364,33 @@ def test_a_stamp_of_an_absurd_future_loses_on_every_replica():
     assert value(one, b"k") == value(two, b"k") == b"now"
 
 
+def test_a_table_for_which_there_is_no_memory_stops_nothing_and_misses_nothing_afterwards():
+    world = world_of(edges=3)
+    one, two = world.edges["e0"], world.edges["e1"]
+    table, calls = one.node.tables.partition("state", b"k").table, [0]
+    apply, table.apply = table.apply, lambda *arguments: too_full(apply, calls, arguments)
+    for n in range(60):
+        two.node.produce("state", b"%d" % n, b"k%d" % (n % 20))
+        two.node.produce("state", b"%d" % n, b"only once %d" % n)
+        world.run(30)
+    world.run(500)
+    status = one.node.status()
+    assert status["memory_errors"] > 3 and status["state"] == "open"
+    assert one.node.tables.status()[0]["trouble"] == "no memory"
+    calls[0] = -1
+    converged(world)
+    assert one.node.tables.status()[0]["trouble"] == "" and len(one.node.tables.keys("state")) == 80
+
+
+def too_full(apply, calls, arguments):
+    """Every seventh time there is no memory; never again once calls[0] is below zero."""
+    if calls[0] >= 0:
+        calls[0] += 1
+        if calls[0] % 7 == 0 or calls[0] > 90:
+            raise MemoryError
+    return apply(*arguments)
+
+
 def test_a_local_keyed_topic_needs_no_cloud():
     world = World(1)
     edge = world.edge(local_topics=[{"topic": "mine", "kind": "keyed"}], sync_topics=[])
