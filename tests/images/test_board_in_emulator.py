@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from board_world import APP, ENVIRONMENT, ROOT, BoardWorld, check_order
+from told_sizes import assert_told
 
 import board_image
 import toolchain
@@ -44,6 +45,10 @@ def world(
     made = BoardWorld(image, mosquitto, tmp_path, (free_port(), free_port()), seed, BOARD)
     yield made
     made.close()
+
+
+def test_its_size_is_told(image: board_image.Image) -> None:
+    assert_told("build/firmware/qemu_mps2_an385/firmware.bin,", image.path.stat().st_size)
 
 
 def test_a_backlog_of_10_000_records_is_delivered_when_the_link_returns(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from told_sizes import assert_told
 
 import board_image
 import toolchain
@@ -129,6 +130,7 @@ def test_it_syncs_what_the_command_line_hands_it(
         % (arch, image_bytes, count, took, count / took, emulated[0], resident_kb(process.pid), emulated[1]),
     )
     assert image_bytes <= IMAGE_BYTES_MAX
+    assert_told("| `%s` |" % arch, image_bytes)
     if lite.native:
         assert resident_kb(process.pid) <= RSS_KB_MAX
     process.terminate()

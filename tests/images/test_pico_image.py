@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from board_world import GATEWAY
 from littlefs import LittleFS
+from told_sizes import assert_told
 
 import board_image
 import image_sizes
@@ -35,13 +37,6 @@ FLASH = json.loads((ROOT / "boards" / BOARD / "board.json").read_text())["flash"
 START, RP2040 = 0x10000000, 0xE48BFF56
 BOOT_BYTES = 256  # the boot ROM checks that much, by a CRC of its own
 EMULATED_SECS = 150
-GATEWAY = """
-node_id: gate
-cloud_endpoint: mqtt://127.0.0.1:%d
-sync: {retry: {initial_ms: 50, max_ms: 400}}
-sync_topics: [here]
-serial: [{port: "socket://127.0.0.1:%d"}]
-"""
 APP = """
 # Each reading is the offset that it gets, until there are as many as the file /count says.
 class Source:
@@ -122,6 +117,7 @@ def test_its_sizes_are_within_the_budget_and_add_up(image: board_image.Image, fl
     board = board_image.load_board(BOARD)
     sizes = image_sizes.measure(image)
     assert sizes.image_bytes == len(flashed)
+    assert_told("yes, from Debian's packages:", sizes.image_bytes)
     assert not image_sizes.over_budget(sizes, board["image"])
     assert 0.97 < sum(sizes.parts.values()) / sizes.image_bytes < 1.03, sizes.parts
     bytecode = sum(sizes.modules.values())
