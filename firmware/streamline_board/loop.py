@@ -56,12 +56,27 @@ def _limits(config):
 
 
 def link_class(config):
-    """What carries the node's frames. A board pays for the link it has, and for no other."""
-    if config.cloud_endpoint.startswith("serial"):
-        from .serial_link import SerialLink as Link
-    else:
-        from .link import BoardLink as Link
-    return Link
+    """What carries the node's frames. A board pays for the link it has, and for no other. Raises UsageError where this image has none."""
+    try:
+        if config.cloud_endpoint.startswith("serial"):
+            from .serial_link import SerialLink as Link
+        else:
+            from .link import BoardLink as Link
+        return Link
+    except ImportError:
+        from .features import no_link
+
+        raise no_link(config.cloud_endpoint)
+
+
+def _built_in(config):
+    """What the configuration asks for is in this image, or a UsageError is raised."""
+    from .features import check
+
+    check(config)
+    if config.cloud_endpoint is not None:
+        link_class(config)
+    let_go("streamline_board.features")
 
 
 class Loop:
@@ -73,6 +88,7 @@ class Loop:
         self.clock = BoardClock()
         self.entropy = BoardEntropy()
         self.meter = BoardMeter()
+        _built_in(config)
         merges = None
         if any([topic.merge for topic in config.topics.values()]):
             from .merges import load_merges  # where no topic merges, no board pays for it

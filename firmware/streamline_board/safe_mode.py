@@ -1,9 +1,9 @@
 """What runs on a board where the agent cannot: it answers `health` and `status`, says why, and after a while tries again.
 
-Rule: it opens no log and writes nothing; it uses no more of the board than its link. It answers from afar wherever the configuration says
-how to reach the cloud, even one that is refused for something else; without that (there is no file system, the file is no JSON, the link
-itself is what is wrong, there is no memory for it) the console says why, and nobody else. Must not know: why the agent cannot run, beyond
-what it was told.
+Rule: it opens no log and writes nothing; it uses no more of the board than its link, and outlives whatever is wrong with that. It answers
+from afar wherever the configuration says how to reach the cloud, even one that is refused for something else; without that (there is no
+file system, the file is no JSON, the link itself is what is wrong, there is no memory for it) the console says why, and nobody else. Must
+not know: why the agent cannot run, beyond what it was told.
 """
 
 import gc
@@ -91,6 +91,10 @@ def run(config, reason, network=None, feed=None):
             except MemoryError:
                 gc.collect()
                 time.sleep_ms(MEMORY_WAIT_MS)
+            except Exception as error:  # whatever it is, the console has it, and the board stays
+                sys.print_exception(error)
+                print("streamline: safe mode goes on without a link: %s: %s" % (type(error).__name__, error))
+                network = link = None
     except KeyboardInterrupt:
         return False
 

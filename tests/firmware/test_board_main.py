@@ -2,6 +2,7 @@
 application. `machine` and the paths are stand-ins; the whole of it, on an emulated board, is in tests/images."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,11 +44,18 @@ safe_mode.run = safe
 RUN = "board_main.run(watchdog_ms=0)\n"
 
 
-def micropython(folder: Path, text: str) -> str:
-    script = folder / "script.py"
+def micropython(folder: Path, text: str, without: tuple[str, ...] = ()) -> str:
+    """without: modules that are not in the image."""
+    script, modules = folder / "script.py", module_path()
     script.write_text(text)
+    if without:
+        frozen, _, compiled = modules.rpartition(":")
+        shutil.copytree(compiled, folder / "image", dirs_exist_ok=True)
+        for name in without:
+            (folder / "image" / (name + ".mpy")).unlink()
+        modules = "%s:%s" % (frozen, folder / "image")
     command = [str(mpy.find_micropython()), "-X", "heapsize=1m", str(script), str(folder)]
-    environment = {"MICROPYPATH": module_path() + ":%s" % (folder / "lib")}
+    environment = {"MICROPYPATH": modules + ":%s" % (folder / "lib")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -117,6 +125,29 @@ def test_of_a_configuration_that_is_refused_the_link_is_kept(tmp_path: Path) -> 
     assert "SAFE None " in (said := micropython(tmp_path, START + RUN)) and "not JSON" in said
 
 
+@pytest.mark.parametrize(
+    ("without", "config", "words"),
+    [
+        ("streamline_board/link", {"cloud_endpoint": "mqtt://192.0.2.1"}, ("cloud_endpoint mqtt://192.0.2.1", "serial://UART")),
+        ("streamline_core/mqtt", {"cloud_endpoint": "mqtts://192.0.2.1", "ca_file": "ca.pem"}, ("cloud_endpoint mqtts://192.0.2.1",)),
+        ("streamline_board/serial_link", {"cloud_endpoint": "serial://0"}, ("cloud_endpoint serial://0", "mqtt://HOST")),
+        ("streamline_core/tables", {"local_topics": [{"topic": "k", "kind": "keyed"}]}, ("topic k", "keyed")),
+        ("streamline_core/downlink", {"sync_topics": [{"topic": "d", "direction": "cloud_to_edge"}]}, ("topic d", "cloud_to_edge")),
+    ],
+)
+def test_what_an_image_was_built_without_is_refused_by_name_and_not_a_crash(
+    tmp_path: Path, without: str, config: dict[str, object], words: tuple[str, ...]
+) -> None:
+    configure(tmp_path, **config)
+    said = micropython(tmp_path, START + RUN, (without,))
+    assert "SAFE a f " in said and "built without" in said and "crashed" not in said, said
+    assert all(word in said for word in words), said
+    again = START + "safe_mode.TRY_AGAIN_MS = 300\n" + RUN  # its own safe mode, whose link is not there either
+    said = micropython(tmp_path, again.replace("safe_mode.run = safe", ""), (without,))
+    assert said.count("safe mode") >= 1 and said.endswith("reset\n"), said
+    assert not config.get("cloud_endpoint") or "safe mode without a link: cloud_endpoint" in said, said
+
+
 def test_a_crash_for_which_there_is_no_memory_to_tell_it_resets_the_board_all_the_same(tmp_path: Path) -> None:
     configure(tmp_path)
     out = "def out(*_):\n    raise MemoryError\nboard_main._crashed = out\nboard_main.Readings = out\n"
@@ -151,6 +182,13 @@ loop.link_class = lambda config: Link
 safe_mode.TRY_AGAIN_MS = 2500
 print(safe_mode.run(load(%r), "a test"), Link.tries)
 """
+
+
+def test_safe_mode_outlives_whatever_is_wrong_with_its_link(tmp_path: Path) -> None:
+    configure(tmp_path, cloud_endpoint="mqtt://192.0.2.1")
+    text = (SAFE % str(tmp_path / "edge.json")).replace("raise MemoryError", "raise RuntimeError('deep')").replace("sys.argv[1]", "''")
+    said = micropython(tmp_path, text)
+    assert "goes on without a link: RuntimeError: deep" in said and said.endswith("True 1\n"), said
 
 
 @pytest.mark.parametrize("where", ["made", "opened", "asked"])
