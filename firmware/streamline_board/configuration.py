@@ -63,13 +63,15 @@ def _read(path):
     try:
         with open(path) as file:
             given = loads(file.read())
+    except OSError as error:
+        raise UsageError("%s: cannot be read: %s" % (path, error))
     except ValueError as error:
-        raise UsageError("%s: not JSON: %s" % (path, error))
+        raise UsageError("%s: not JSON: %s" % (path, error or "not even text"))
     return given.get("edge", given) if isinstance(given, dict) else given
 
 
 def load(path):
-    """An EdgeConfig from a JSON file. Raises UsageError (all problems at once), OSError."""
+    """An EdgeConfig from a JSON file. Raises UsageError (all problems at once)."""
     given = _read(path)
     _shrink(given)
     try:

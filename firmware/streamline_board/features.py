@@ -1,7 +1,7 @@
 """What an image was built without: a configuration that asks for it is refused by name, before anything is opened.
 
-Rule: what is there is loaded by this as the node would load it, so that asking costs nothing. It is loaded at the start, and let go of. Must
-not know: any board, any manifest.
+Rule: what is there is loaded by this as the node would load it, so that asking costs nothing. It is loaded at the start, and let go of.
+Must not know: any board, any manifest.
 """
 
 from streamline_core.errors import UsageError

@@ -157,11 +157,14 @@ class BoardLink(Carrier):
 
 
 def _credentials(config):
-    """(user, password) from the password file, whose mode must keep others out; the user is the node."""
+    """(user, password) from the password file, whose mode must keep others out; the user is the node. Raises UsageError."""
     if config.password_file is None:
         return None, None
-    with open(config.password_file) as file:
-        return config.node_id, file.read().strip()
+    try:
+        with open(config.password_file) as file:
+            return config.node_id, file.read().strip()
+    except OSError as error:
+        raise UsageError("password_file: %s: cannot be read: %s" % (config.password_file, error))
 
 
 def _tls(sock, host, config):

@@ -23,7 +23,11 @@ def blocks(path, kind):
     """Yield the DER bytes of each block of a PEM file whose title ends with `kind`, one at a time: a file may have a hundred. Raises
     ValueError for what is none, OSError."""
     found = False
-    with open(path) as file:
+    try:
+        opened = open(path)
+    except OSError as error:
+        raise OSError("%s: cannot be read: %s" % (path, error))
+    with opened as file:
         text = title = None
         while True:
             line = file.readline(LINE_CHARS_MAX)

@@ -22,7 +22,7 @@ _FOLDER = 0x4000
 
 class FileStorage:
     """folder: where everything lies; step: called with each file that is looked at, where what takes long has to show that it gets on.
-    Raises UsageError where another process has the folder (where the platform can tell)."""
+    Raises UsageError where another process has the folder (where the platform can tell), or it is none, OSError where it cannot be made."""
 
     def __init__(self, folder, step=None):
         self._folder = folder
@@ -34,7 +34,13 @@ class FileStorage:
         self._sizes = {}  # of files that were appended to; at most SIZES_MAX
         self._dirty = set()  # appended to since they were last synced
         self._made = set()
-        self._make(folder + "/x")
+        try:
+            self._make(folder + "/x")
+            kind = os.stat(folder)[0]
+        except OSError as error:
+            raise OSError("data_dir: %s: cannot be made: %s" % (folder, error))
+        if not kind & _FOLDER:
+            raise UsageError("data_dir: %s: is no folder" % folder)
         self._lock = _lock(folder)
 
     def _make(self, path):

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,6 +152,26 @@ def test_what_is_wrong_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
         board.config.write_text(content)
         result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
         assert result.returncode == 2 and words in result.stderr, result
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"password_file": "absent"}, "password_file: %s/absent: cannot be read: [Errno 2] ENOENT"),
+        ({"data_dir": "/proc/absent"}, "data_dir: /proc/absent: cannot be made: [Errno 2] ENOENT"),
+        ({"data_dir": "edge.json"}, "data_dir: %s/edge.json: is no folder"),
+        (None, "%s/edge.json: cannot be read: [Errno 2] ENOENT"),
+    ],
+)
+def test_a_file_that_cannot_be_had_is_named(mosquitto: Mosquitto, tmp_path: Path, given: dict[str, Any] | None, words: str) -> None:
+    board = Board(tmp_path, mosquitto.port)
+    if given is None:
+        board.config.unlink()
+    else:
+        board.config.write_text(json.dumps(json.loads(board.config.read_text()) | given))
+    result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result
+    assert words.replace("%s", str(tmp_path)) in result.stderr, result.stderr
 
 
 def keyed_heap(command: list[str]) -> list[str]:

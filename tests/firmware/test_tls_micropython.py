@@ -55,15 +55,17 @@ def test_a_broker_that_says_nothing_holds_nothing_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (None, "ca.pem: cannot be read: [Errno 2] ENOENT"),
         ("", "no CERTIFICATE in it"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n", "no CERTIFICATE in it"),
         ("-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n" % (("A" * 64 + "\n") * 200), "more than 8192 bytes"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ca.pem: invalid cert"),
     ],
 )
-def test_a_ca_file_that_is_none_is_named_and_nothing_is_sent(tmp_path: Path, text: str, words: str) -> None:
+def test_a_ca_file_that_is_none_is_named_and_nothing_is_sent(tmp_path: Path, text: str | None, words: str) -> None:
     ca = tmp_path / "ca.pem"
-    ca.write_text(text)
+    if text is not None:
+        ca.write_text(text)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
