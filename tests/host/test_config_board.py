@@ -72,6 +72,29 @@ def test_a_line_of_a_board_is_exported_as_it_is(tmp_path: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["cloud_endpoint"] == "serial://1?baud=921600"
 
 
+def test_frames_are_as_large_as_a_slow_line_carries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(tmp_path, "node_id: n\ncloud_endpoint: serial://1?baud=9600\n")
+    assert json.loads(capsys.readouterr().out)["frame_bytes_max"] == 2376
+    export(tmp_path, "node_id: n\ncloud_endpoint: serial://1\n")
+    assert json.loads(capsys.readouterr().out)["frame_bytes_max"] == 4096
+    export(tmp_path, "node_id: n\ncloud_endpoint: serial://1?baud=9600\nframe_bytes_max: 2377\n", 2)
+    assert "for a board: frame_bytes_max: 2377 bytes take too long at 9600 baud; use at most 2376" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["serial://x", "serial://1?speed=9600", "serial://1?baud=299", "serial://1?baud=fast", "serial://1?buffer=63", "serial+tcp://h"],
+)
+def test_a_line_that_a_board_would_refuse_is_refused(endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(tmp_path, "node_id: n\ncloud_endpoint: %s\n" % endpoint, 2)
+    assert "cloud_endpoint" in (said := capsys.readouterr().err) and "serial://UART" in said, said
+
+
+@pytest.mark.parametrize("endpoint", ["serial:///dev/ttyS1?baud=9600&buffer=4096", "serial+tcp://10.0.0.9:4001"])
+def test_other_lines_are_taken(endpoint: str, tmp_path: Path) -> None:
+    export(tmp_path, "node_id: n\ncloud_endpoint: %s\n" % endpoint)
+
+
 def test_what_is_set_is_kept_and_defaults_of_this_machine_are_not(tmp_path: Path) -> None:
     export(tmp_path, "node_id: n\nlog: {producers_max: 3}\nframe_bytes_max: 8192\n", 0, "--out", str(tmp_path / "board.json"))
     assert json.loads((tmp_path / "board.json").read_text()) == {
