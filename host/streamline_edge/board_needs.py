@@ -20,6 +20,7 @@ PER_FLASH_SEGMENT_BYTES = 240  # on a raw flash its name and its blocks, too
 PER_PRODUCER_BYTES = 90
 DOWN_BYTES = 18000  # what flows down: its modules and its feed, once for all topics
 KEYED_BYTES = 28000  # that, and tables, once for all keyed topics; what is in the tables comes on top
+COMPACT_BYTES = 74000  # what reads a segment anew, 64 KB of it at once; a batch comes on top, and its keys while it works
 TLS_HANDSHAKE_BYTES = 16384  # of a handshake, beside the buffers of a connection, where these are in the heap
 TLS_BYTES = 24576 + TLS_HANDSHAKE_BYTES  # where it could not be tried
 TLS_OUTSIDE_BYTES = 8192  # who takes less keeps its buffers elsewhere
@@ -51,6 +52,8 @@ def heap_bytes(config: EdgeConfig, board: BoardFacts | None = None) -> int:
     )
     if board is not None and board.log_blocks is not None:
         needed += board.log_blocks  # a byte for each
+    if config.resources.eviction_policy == "compact":
+        needed += COMPACT_BYTES + config.log.batch_bytes
     if any(topic.kind == "keyed" for topic in config.topics.values()):
         needed += KEYED_BYTES
     elif any(topic.direction in ("cloud_to_edge", "bidirectional") for topic in config.topics.values()):
@@ -90,8 +93,9 @@ def problems(config: EdgeConfig, board: BoardFacts) -> list[str]:
         found.append("there is no Streamline on the board; put it there first: make flash BOARD=… PORT=…")
     needed = heap_bytes(config, board)
     if needed > board.heap_bytes:
+        other = "use another resources.eviction_policy (compact), " if config.resources.eviction_policy == "compact" else ""
         found.append(
-            f"it needs {shown(needed)} of heap, the board has {board.heap_bytes // 1024:,} KB; make frame_bytes_max "
+            f"it needs {shown(needed)} of heap, the board has {board.heap_bytes // 1024:,} KB; {other}make frame_bytes_max "
             f"({config.frame_bytes_max}), log.batch_bytes ({config.log.batch_bytes}) or max_storage over log.segment_bytes "
             f"({segments(config)} segments) smaller, or have fewer topics and partitions ({partitions(config)})"
         )

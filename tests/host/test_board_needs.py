@@ -55,6 +55,14 @@ def test_each_thing_that_is_too_much_is_named_with_both_numbers() -> None:
         assert any(all(word in text for word in words) for text in found), found
 
 
+def test_compaction_needs_its_buffer() -> None:
+    given, board = pico()
+    given["resources"]["eviction_policy"] = "compact"
+    assert not board_needs.problems(EdgeConfig.from_dict(given), board)
+    (problem,) = board_needs.problems(EdgeConfig.from_dict(given), replace(board, heap_bytes=131072))
+    assert "of heap, the board has 128 KB" in problem and "eviction_policy (compact)" in problem, problem
+
+
 def test_what_it_cannot_reach_is_refused() -> None:
     given, board = pico()
     config = EdgeConfig.from_dict(given | {"cloud_endpoint": "mqtts://broker.example", "ca_file": "ca.pem"})

@@ -35,6 +35,7 @@ TOPICS = {"sync_topics": list("abcdefghi")}
 PARTITIONS = {"sync_topics": [{"topic": "p", "partitions": 4}]}
 SEGMENTS = {"log.segment_bytes": 4096}
 DOWN = {"sync_topics": ["a", {"topic": "d", "direction": "cloud_to_edge"}]}
+COMPACT = {"resources.eviction_policy": "compact"}
 KEYED = {"sync_topics": ["a", {"topic": "k", "kind": "keyed", "direction": "bidirectional"}]}
 
 
@@ -55,8 +56,8 @@ def measurement(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measuremen
 
 @pytest.mark.parametrize(
     ("changes", "offline"),
-    [({}, 0), (LARGE_FRAMES, 0), (TOPICS, 0), (PARTITIONS, 0), (SEGMENTS, 6000), (DOWN, 0), (KEYED, 0)],
-    ids=["least", "large frames", "topics", "partitions", "segments", "down", "keyed"],
+    [({}, 0), (LARGE_FRAMES, 0), (TOPICS, 0), (PARTITIONS, 0), (SEGMENTS, 6000), (DOWN, 0), (COMPACT, 0), (KEYED, 0)],
+    ids=["least", "large frames", "topics", "partitions", "segments", "down", "compact", "keyed"],
 )
 def test_what_the_formula_grants_runs_and_two_thirds_of_it_do_not(measurement: Measurement, changes: dict[str, Any], offline: int) -> None:
     given = copy.deepcopy(BASE)
