@@ -187,6 +187,8 @@ class FileStorage:
 
     def free_bytes(self):
         stat = os.statvfs(self._folder)
+        if stat[3] > stat[2]:  # a full littlefs counts some blocks twice, and less than none comes as 2^32 - 4
+            return 0
         return stat[0] * stat[3] if stat[1] == 0 else stat[1] * stat[3]
 
 

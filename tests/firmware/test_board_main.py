@@ -111,6 +111,38 @@ def test_whatever_ends_the_loading_three_times_is_counted_and_tried_no_more_than
     assert "AGENT" in power and "SAFE" not in power
 
 
+FULL = """
+import os, vfs
+
+class Ram:
+    blocks = bytearray(b"\\xff" * 4096 * 16)
+    def readblocks(self, block, buf, offset=0):
+        buf[:] = self.blocks[block * 4096 + offset : block * 4096 + offset + len(buf)]
+    def writeblocks(self, block, buf, offset=0):
+        self.blocks[block * 4096 + offset : block * 4096 + offset + len(buf)] = buf
+    def ioctl(self, op, arg):
+        return {4: 16, 5: 4096}.get(op, 0)
+
+vfs.VfsLfs2.mkfs(Ram())
+vfs.mount(vfs.VfsLfs2(Ram()), "/full")
+from streamline_board.storage import FileStorage
+storage = FileStorage("/full/data")
+print("free", storage.free_bytes())
+try:
+    for n in range(16):
+        with open("/full/data/%d" % n, "wb") as file:
+            file.write(bytes(5000))
+except OSError as error:
+    print(error)
+print("free", storage.free_bytes())
+"""
+
+
+def test_a_full_file_system_has_no_room_left_rather_than_terabytes(tmp_path: Path) -> None:
+    said = micropython(tmp_path, FULL).split("\n")
+    assert 0 < int(said[0][5:]) < 65536 and said[1:3] == ["28", "free 0"], said
+
+
 def test_only_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
     said = micropython(tmp_path, START + RUN)
     assert "edge.json is missing" in said and "SAFE" not in said and starts(tmp_path) == "none"
