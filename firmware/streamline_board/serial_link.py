@@ -27,6 +27,8 @@ class SerialLink(Carrier):
         if payload_bytes > most:
             raise UsageError("frame_bytes_max: %d bytes take too long at %d baud; use at most %d, or a faster line"
                              % (payload_bytes, self._line.baud, most))
+        if line is None:
+            self._line.check()
         self.reader = PacketReader(payload_bytes)
         self._packet = bytearray(packet_bytes(payload_bytes))  # the one that is being written
         self._packet_view = memoryview(self._packet)

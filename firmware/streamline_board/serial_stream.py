@@ -30,6 +30,8 @@ class Line:
         self.reopens = scheme == "serial+tcp"
         self.where = where
         self.baud, self.buffer_bytes = BAUD, BUFFER_BYTES
+        self._url = url
+        self._checked = None  # a UART that was opened to see whether it is there
         for word in query.split("&") if query else ():
             key, _, value = word.partition("=")
             if not value.isdigit() or self.reopens:
@@ -56,11 +58,22 @@ class Line:
         elif not where.isdigit():
             _refuse(url)
 
+    def check(self):
+        """Raises UsageError for a UART that this board does not have: no other try would find it."""
+        if not self.reopens and self.where.isdigit():
+            try:
+                self._checked = _uart(int(self.where), self.baud, self.buffer_bytes)
+            except ValueError as error:
+                raise UsageError("cloud_endpoint %s: %s" % (self._url, error))
+
     def open(self):
         """The line as a stream: `readinto` gives None where nothing came, `write` may take less than all. Raises OSError, ValueError."""
         if self.reopens:
             return self._open_tcp(self._address[0], self._address[1])
         if self.where.isdigit():
+            checked, self._checked = self._checked, None
+            if checked is not None:
+                return checked
             return _uart(int(self.where), self.baud, self.buffer_bytes)
         return Terminal(self.where, self.baud)
 
@@ -89,7 +102,7 @@ def _uart(number, baud, buffer_bytes):
     import machine
 
     if not hasattr(machine, "UART"):
-        raise OSError("this build has no machine.UART; use serial:///dev/NAME or serial+tcp://HOST:PORT")
+        raise ValueError("this build has no machine.UART; use serial:///dev/NAME or serial+tcp://HOST:PORT")
     try:
         return machine.UART(number, baudrate=baud, timeout=0, timeout_char=0, rxbuf=buffer_bytes)
     except TypeError:  # a port whose buffers are as they are

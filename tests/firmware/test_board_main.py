@@ -111,6 +111,26 @@ def test_whatever_ends_the_loading_three_times_is_counted_and_tried_no_more_than
     assert "AGENT" in power and "SAFE" not in power
 
 
+def test_a_uart_that_there_is_none_of_is_refused_by_name_and_one_that_is_there_is_opened_once(tmp_path: Path) -> None:
+    uart = """
+class Uart:
+    made = 0
+    def __init__(self, number, baudrate, timeout, timeout_char=0, rxbuf=0):
+        if number != 1:
+            raise ValueError("UART(%d) doesn't exist" % number)
+        Uart.made += 1
+    def deinit(self):
+        pass
+Machine.UART = Uart
+"""
+    configure(tmp_path, cloud_endpoint="serial://7")
+    said = micropython(tmp_path, START + uart + RUN)
+    assert "SAFE a f cloud_endpoint serial://7: UART(7) doesn't exist" in said and "node a runs" not in said, said
+    line = "from streamline_board.serial_stream import Line\nline = Line('serial://1')\nline.check()\n"
+    last = "first = line.open()\nassert Uart.made == 1 and isinstance(first, Uart) and line.open() is not first\n"
+    micropython(tmp_path, START + uart + line + last)
+
+
 FULL = """
 import os, vfs
 
