@@ -16,9 +16,14 @@ HELP = """usage: %s --config FILE [--status] [--lines TOPIC] [--until-drained]
   --lines TOPIC     store the lines of standard input as records of TOPIC
   --until-drained   after the end of the input, go on until everything is at the cloud
   --version, --help
-
+%s
 Without --lines it streams what it reads from /proc into those of the topics `load` and `memory` that are configured."""
 
+# Of the static file, whose launcher takes these: they come first.
+HELP_OF_PROGRAM = """\
+  --heap SIZE       its heap, 96k or more; 512k where nothing is said
+  --repl ...        MicroPython instead of the agent, with what follows handed to it
+"""
 
 # What a heap of 256 KB can bear, where the configuration says nothing. buffer_bytes is no memory here: it is in the file, not synced yet.
 BOARD_DEFAULTS = {"frame_bytes_max": 4096}

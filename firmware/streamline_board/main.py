@@ -30,9 +30,10 @@ def main(arguments, program="streamline_board"):
     while at < len(arguments):
         word = arguments[at]
         if word in ("--help", "-h"):
-            from .configuration import HELP
+            from .configuration import HELP, HELP_OF_PROGRAM
 
-            print(HELP % (program if program != "streamline_board" else "micropython -m streamline_board"))
+            of_itself = program != "streamline_board"
+            print(HELP % (program if of_itself else "micropython -m streamline_board", HELP_OF_PROGRAM if of_itself else ""))
             return 0
         if word == "--version":
             print("%s %s" % (program, VERSION))
@@ -42,6 +43,9 @@ def main(arguments, program="streamline_board"):
         elif word in options and at + 1 < len(arguments):
             at += 1
             options[word] = arguments[at]
+        elif word in options:
+            print("%s: %s needs a value; see --help" % (program, word), file=sys.stderr)
+            return 2
         else:
             print("%s: %s is not understood; see --help" % (program, word), file=sys.stderr)
             return 2

@@ -343,11 +343,16 @@ def test_a_call_is_told_by_the_name_it_was_called_by(tmp_path: Path, free_port: 
         (["--version"], 0, "streamline-edge-lite 0."),
         (["--help"], 0, "usage: streamline-edge-lite --config FILE"),
         (["--odd"], 2, "streamline-edge-lite: --odd is not understood"),
+        (["--config"], 2, "streamline-edge-lite: --config needs a value"),
         ([], 2, "streamline-edge-lite: --config FILE"),
     ):
         command = [program, str(tmp_path / "call.py"), *words]
         done = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == code and (done.stdout + done.stderr).startswith(text), done
+        assert ("--repl" in done.stdout and "--heap" in done.stdout) == (words == ["--help"])
+    command = [program, "-m", "streamline_board", "--help"]
+    plain = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=True).stdout
+    assert "--status" in plain and "--repl" not in plain and "%" not in plain  # its launcher's, which is not there
 
 
 def hostile(generator: random.Random, n: int) -> bytes:
