@@ -1,6 +1,7 @@
 // The command line of streamline-edge-lite: the agent, unless --repl asks for the interpreter.
 //
-// Rule: it starts what is frozen in and changes nothing else of the interpreter; SIGTERM ends the agent as Ctrl-C does, in order.
+// Rule: it starts what is frozen in and changes nothing else of the interpreter; SIGTERM, and SIGHUP of a terminal that is closed (unless
+// nohup has it ignored), end the agent as Ctrl-C does, in order.
 // Must not know: what the agent's own options mean.
 
 #include <errno.h>
@@ -33,9 +34,16 @@ void launcher_stack_init(size_t stack_size) {
     mp_cstack_init_with_top(stack_top, STACK_BYTES);
 }
 
-static void on_sigterm(int number) {
+static void on_end(int number) {
     // At the next bytecode, not here: what is being written is written whole.
     mp_sched_keyboard_interrupt();
+}
+
+static void end_on(int number) {
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_end;
+    sigaction(number, &action, NULL);
 }
 
 // Of a size with k or m behind it; 0 where it is none.
@@ -71,10 +79,11 @@ int main(int argc, char **argv) {
         at++;
     } else {
         umask(077); // what the agent keeps, and its control socket, are its user's alone
-        struct sigaction action;
-        memset(&action, 0, sizeof(action));
-        action.sa_handler = on_sigterm;
-        sigaction(SIGTERM, &action, NULL);
+        end_on(SIGTERM);
+        struct sigaction hangup;
+        if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
+            end_on(SIGHUP);
+        }
         // What is frozen in and nothing else: else the folder that it is started in comes first, and whoever may write there is the agent.
         unsetenv("MICROPYPATH");
         words[n++] = "-c";

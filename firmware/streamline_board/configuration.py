@@ -12,7 +12,7 @@ from streamline_core.whole_json import loads
 HELP = """usage: %s --config FILE [--status] [--lines TOPIC] [--until-drained]
 
   --config FILE     JSON, in the shape of edge.yaml; paths in it are relative to its folder
-  --status          print a line of JSON each second
+  --status          print a line of JSON each second; the end of standard input ends it
   --lines TOPIC     store the lines of standard input as records of TOPIC
   --until-drained   after the end of the input, go on until everything is at the cloud
   --version, --help

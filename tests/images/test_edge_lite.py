@@ -186,7 +186,7 @@ def test_without_edge_sync_it_is_a_local_log_and_refuses_a_cloud_by_name(edge_li
         process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_in_order_whenever_it_comes(number: int, edge_lite: Callable[..., EdgeLite], tmp_path: Path, seed: int) -> None:
     lite, rng = edge_lite(next((name for name in ARCHITECTURES if is_native(name)), "x86_64")), random.Random(seed)
     config = configured(tmp_path, 1, log={"segment_bytes": 524288, "commit_interval_ms": 10})
