@@ -11,6 +11,8 @@ gc.threshold(8192)  # collect early and often: a small heap stays in one piece. 
 from streamline_core import VERSION
 from streamline_core.errors import UsageError
 
+TOO_SMALL = "; configure fewer topics or a smaller log.batch_bytes, or give it a larger heap\n"
+
 
 def let_go(name):
     """Of a module that has done its work: nothing refers to it but its package."""
@@ -78,8 +80,10 @@ def main(arguments, program="streamline_board"):
             print("%s: %s" % (program, line), file=sys.stderr)
         return 2
     except MemoryError:
-        text = "%s: the heap is too small for %s; configure fewer topics or a smaller log.batch_bytes, or give it a larger heap"
-        print(text % (program, options["--config"]), file=sys.stderr)
+        config = source = None
+        gc.collect()
+        for text in (program, ": the heap is too small for ", options["--config"], TOO_SMALL):
+            sys.stderr.write(text)  # in pieces that are there: no memory is needed to say so
         return 2
     except KeyboardInterrupt:
         return 0  # nothing has begun

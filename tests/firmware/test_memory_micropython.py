@@ -109,7 +109,7 @@ def test_a_heap_too_small_to_start_in_is_said_in_a_line(tmp_path: Path) -> None:
     config = tmp_path / "edge.json"
     config.write_text(json.dumps({"node_id": "a", "data_dir": str(tmp_path / "data"), "local_topics": ["load"]}))
     codes = []
-    for heap_kb in range(120, 400, 8):
+    for heap_kb in range(120, 400, 4):
         words = ["-X", "heapsize=%dk" % heap_kb, "-m", "streamline_board", "--config", str(config), "--status"]
         command = [str(mpy.find_micropython()), *words]
         environment = os.environ | {"MICROPYPATH": module_path()}
