@@ -92,12 +92,16 @@ class ResourceManager:
             enough = needed + needed // 64 if kind == MEMORY else needed  # larger buffers go with it
             raise UsageError("resources.%s: %d is less than this node needs to run; use at least %d" % (KEYS[kind], value, enough))
 
-    def change(self, limits: "dict[str, int | None]") -> None:
-        """Set limits, all or none: {kind: limit}. Raises UsageError."""
+    def check_all(self, limits: "dict[str, int | None]") -> None:
+        """As `check`, of {kind: limit}."""
         for kind in limits:
             if kind not in KINDS:
                 raise UsageError("there is no limit of %r; there are: %s" % (kind, ", ".join(KINDS)))
             self.check(kind, limits[kind])
+
+    def change(self, limits: "dict[str, int | None]") -> None:
+        """Set limits, all or none: {kind: limit}. Raises UsageError."""
+        self.check_all(limits)
         for kind in limits:
             setattr(self._limits, KEYS[kind], limits[kind])
         self.changed()
