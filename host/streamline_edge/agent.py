@@ -80,6 +80,7 @@ class Agent(Readers, KeyedTopics, Limited):
         try:
             self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges, ProcessMeter())
             self._waiters = Waiters(loop)
+            self._needs()
             self.node.open()
             self.node.resources.opened()
             own = {"status": self.status, "health": self.report_health, "resources": self.resources}
@@ -351,6 +352,7 @@ class Agent(Readers, KeyedTopics, Limited):
         if found.live:
             config_reload.apply(self.config, new)
             self.node.reconfigured()
+            self._enforce()
             if self.uplink is not None:
                 await self.uplink.reconfigured()
             self.poke()

@@ -45,6 +45,7 @@ class ResourceManager:
         self.evictor = evictor
         self.connections = 0
         self.elsewhere: "Callable[[], int] | None" = None  # connections that others count
+        self.files_kept: "Callable[[], int] | None" = None  # files that nobody else may open
         self.memory_full = False
         self._node = node
         self._limits = node.config.resources
@@ -113,6 +114,10 @@ class ResourceManager:
 
     # What is used
 
+    def measured_files(self) -> int:
+        """Open now."""
+        return self._meter.open_files() if self._meter is not None else 0
+
     def usage(self) -> "dict[str, int]":
         """{kind: bytes, percent of one core, or how many}"""
         self._sample(self._now())
@@ -160,7 +165,8 @@ class ResourceManager:
             if not self._reserved:
                 return True  # one at a time, whatever it needs: else nothing would ever go on
             return self._rest + self._reserved + amount <= limit and self.usage()[kind] + amount <= limit
-        return limit is None or self.usage()[kind] + amount <= limit
+        kept = self.files_kept() if kind == FILES and self.files_kept is not None else 0
+        return limit is None or self.usage()[kind] + kept + amount <= limit
 
     def allocate(self, kind: str, amount: int) -> None:
         """Count on so much more. Raises LimitReached, StorageFull."""
