@@ -65,13 +65,13 @@ class ResourceManager:
         """All is open that the node has at rest. Raises UsageError where a limit is less than that needs."""
         meter = self._meter
         if meter is not None:
-            meter.relieve()
-            rest, buffers = meter.memory_bytes(), self._node.config.log.buffer_bytes
+            rest, buffers = self._node.memory_bytes(), self._node.config.log.buffer_bytes
+            self._rest = rest + meter.buffers_bytes(buffers)
+            rest -= self._node.tables.found_bytes  # it grew to that within the limit, and must not keep the node from opening again
             for _ in range(4):  # a larger limit makes for larger buffers, where the configuration does not say how large
                 needed = (rest + meter.buffers_bytes(buffers)) * MEMORY_NEEDED_PERCENT // 100
                 buffers = max(buffers, buffer_bytes(needed))
             self.needed[MEMORY] = needed
-            self._rest = rest + meter.buffers_bytes(self._node.config.log.buffer_bytes)
             self.needed[FILES] = meter.open_files() + FILES_NEEDED
         for kind in (MEMORY, CPU, FILES):
             if meter is None and self.limit(kind) is not None:
