@@ -269,7 +269,9 @@ class Agent(Readers, KeyedTopics, Limited):
 
     def _fits(self, full: QueueFull) -> bool:
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
-        return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
+        if isinstance(full, BacklogFull):
+            return full.fits
+        return self.node_buffered() > 0 or self.node.resources.memory_full or self.node.evictor.waits(1)
 
     def check_ack(self, topic: str, ack: str) -> None:
         if ack not in ACKS:
@@ -299,7 +301,7 @@ class Agent(Readers, KeyedTopics, Limited):
             await self._waiters.backlog()
         elif full is not None and self.node.resources.memory_full:
             await self._memory_freed(full)
-        elif self.node_buffered():
+        elif self.node_buffered() or self.node.evictor.waits(1):
             self.poke()
             await self._waiters.room()
         elif full is not None:

@@ -1,5 +1,6 @@
 """Limits, the queue and named consumers on the command line, against a real agent process: set, kept over restarts, enforced, refused."""
 
+import contextlib
 import json
 import random
 import signal
@@ -156,6 +157,38 @@ def test_more_connections_than_allowed_are_refused_and_the_others_go_on(agent: A
     for client in clients:
         client.request("status")
     assert agent.cli("status").returncode == 0
+
+
+@pytest.mark.parametrize(("partitions", "segment"), [(40, "128KB"), (1, "64KB")])
+def test_the_cap_holds_at_every_moment_however_many_logs_there_are_and_however_fast_they_fill(
+    tmp_path: Path, partitions: int, segment: str
+) -> None:
+    text = "log: {segment_bytes: %s}\nresources: {max_storage: 2MB}\nsync_topics: [{topic: t, partitions: %d}]\n"
+    agent = AgentProcess(tmp_path, "node_id: n1\ncloud_endpoint: mqtt://127.0.0.1:1\n" + text % (segment, partitions))
+    agent.start()
+    highest, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not ended.wait(0.003):
+            sizes = []
+            for path in agent.data_dir.rglob("*"):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes += [path.stat().st_size] if path.is_file() else []
+            highest = max(highest, sum(sizes))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        values = b"".join(b'{"k": "%d", "v": "%0500d"}\n' % (i, i) for i in range(20000))
+        assert agent.cli("produce", "t", "--key-field", "k", stdin=values).returncode == 0
+    finally:
+        ended.set()
+        watcher.join()
+    rows = told(agent, "ledger")
+    agent.kill()
+    assert sum(row["produced"] for row in rows) == 20000 and sum(row["unconfirmed"].get("evicted", 0) for row in rows) > 10000
+    assert 1 << 20 < highest <= 2 << 20, highest
 
 
 def test_the_queue_is_told_by_topic_and_each_topic_does_what_it_was_told(agent: AgentProcess) -> None:
