@@ -26,7 +26,7 @@ from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
-from . import config_reload
+from . import config_reload, leftovers
 from .carried_node import CarriedLine
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
@@ -91,6 +91,9 @@ class Agent(Readers, KeyedTopics, Limited):
         except BaseException:
             self._storage.close()
             raise
+        self._leftovers = leftovers.find(self._storage, [stream.folder for stream in self.node.every_log()])
+        for problem in leftovers.problems(self._leftovers):
+            log.warning("%s", problem)
         self.health = Health(self._clock.monotonic_ms())
         self._running = True
         if self.uplink is not None:
@@ -332,6 +335,9 @@ class Agent(Readers, KeyedTopics, Limited):
     def _look(self) -> None:
         node = self.node
         problems = limit_problems(node) + [line.problem for line in self.lines if line.problem]
+        if self._leftovers:
+            self._leftovers = [it for it in self._leftovers if self._storage.list(it.folder)]
+            problems += leftovers.problems(self._leftovers)
         self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), problems, waits(node))
 
     def sync_now(self) -> None:

@@ -231,6 +231,20 @@ def test_a_named_consumer_goes_on_where_it_was_and_holds_what_it_has_not_read(ag
     assert agent.cli("consumers", "forget", "other").returncode == 0
 
 
+def test_what_is_owed_of_a_topic_that_is_taken_out_of_the_configuration_is_told_until_it_is_back(agent: AgentProcess) -> None:
+    assert agent.cli("produce", "t", stdin=lines(100)).returncode == 0
+    for change in (("sync_topics: [t, ", "sync_topics: ["), ("node_id: n1", "node_id: n2")):
+        assert agent.stop() == 0
+        agent.config.write_text(CONFIG.replace(*change) + "data_dir: d\n")
+        agent.start()
+        done = agent.cli("health")
+        assert done.returncode == 1 and b"t-0/n1-" in done.stdout and b"not configured any more: not sent" in done.stdout, done
+    assert agent.stop() == 0
+    agent.config.write_text(CONFIG + "data_dir: d\n")
+    agent.start()
+    assert agent.cli("consume", "t").stdout == lines(100) and agent.cli("health").returncode == 0
+
+
 def test_mesh_says_that_it_is_off(agent: AgentProcess) -> None:
     for words, code in (("status", 0), ("peers", 0), ("join", 1), ("leave", 1)):
         done = agent.cli("mesh", words, *(["peer-1"] if code else []))
