@@ -274,7 +274,7 @@ class Agent(Readers, KeyedTopics, Limited):
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
         if isinstance(full, BacklogFull):
             return full.fits
-        return self.node_buffered() > 0 or self.node.resources.memory_full or self.node.evictor.waits(1)
+        return self.node_buffered() > 0 or self.node.resources.memory_full or self.node.evictor.catching_up
 
     def check_ack(self, topic: str, ack: str) -> None:
         if ack not in ACKS:
@@ -304,7 +304,7 @@ class Agent(Readers, KeyedTopics, Limited):
             await self._waiters.backlog()
         elif full is not None and self.node.resources.memory_full:
             await self._memory_freed(full)
-        elif self.node_buffered() or self.node.evictor.waits(1):
+        elif self.node_buffered() or self.node.evictor.catching_up:
             self.poke()
             await self._waiters.room()
         elif full is not None:

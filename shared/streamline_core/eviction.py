@@ -33,6 +33,7 @@ class Evictor:
         self.held = False  # whether something that could go is kept for a reader of this node
         self.left = 0  # what the limit leaves beside what is stored; what waits for the storage may leave less for now
         self.kept = True  # whether the storage limit was, when stock was last taken
+        self.wanted = 0  # bytes that had no room, the last time that somebody was made to wait
         self._most = 0  # bytes of logs that may be there at any moment; what is left below the cap is for gaps and cursors
         self._there = 0  # bytes that are or will be on the storage, those included that are being given back
         self._under_way = False  # whether some of them wait for the storage
@@ -52,6 +53,11 @@ class Evictor:
     def waits(self, size: int) -> bool:
         """Whether so many bytes more have no room before the storage has done what it was asked; as of the last time stock was taken."""
         return self._under_way and self._limits.max_storage > 0 and self._there + size > self._most
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what was last made to wait has to wait still, and that is of use."""
+        return self.wanted <= self._most // 2 and self.waits(self.wanted)
 
     def take_stock(self, wanted: int = 0, owed_too: bool = False) -> bool:
         """Look at what is stored, and give back what the limit demands; for `wanted` bytes more, only what nobody is owed goes (owed_too:

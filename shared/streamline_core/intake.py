@@ -57,6 +57,7 @@ class Intake:
                 whom = "a reader of this node (see consumers)" if evictor.held else "the cloud"
                 raise StorageFull("%d bytes are stored and owed to %s, as many as resources.max_storage allows" % (stored, whom))
             if evictor.waits(size):
+                evictor.wanted = size
                 raise QueueFull("resources.max_storage: %d bytes more have no room before the disk has caught up" % size)
         if self.checks:
             if node.resources.memory_full and topic in node.tables.topics:  # of logs, only the buffer is in memory, and that is bounded
