@@ -10,7 +10,7 @@ import ujson
 
 from streamline_core.errors import UsageError
 from streamline_core.operator_limits import FILE_BYTES_MAX, LIMITS_NAME, lay, limits_of, parse, refused
-from streamline_core.resources import CONNECTIONS, FILES, STORAGE
+from streamline_core.resources import FILES, STORAGE
 
 BOARD_SEGMENTS_MAX = 256  # as configuration.py has it
 
@@ -56,10 +56,6 @@ def check(config, limits):
     if limits.get(STORAGE, 0) > most:
         text = "resources.max_storage: a board remembers %d segments of log.segment_bytes (%d); use at most %d"
         raise UsageError(text % (BOARD_SEGMENTS_MAX, config.log.segment_bytes, most))
-    least = 1 + (config.cloud_endpoint is not None)  # somebody has to get in who could raise it
-    if limits.get(CONNECTIONS, least) < least:
-        text = "resources.max_connections: %d is less than this node needs to run; use at least %d"
-        raise UsageError(text % (limits[CONNECTIONS], least))
 
 
 def lay_over(config):
