@@ -6,13 +6,19 @@ sockets.
 
 from streamline_core.control_wire import number, text
 from streamline_core.errors import UsageError
-from streamline_core.resources import KINDS
+from streamline_core.resources import CONNECTIONS, KINDS
 
 from . import limits_file
 
 
+def _manager(node):
+    """Of its resources, which knows that somebody has to get in who could raise a limit of connections."""
+    node.resources.needed[CONNECTIONS] = 1 + (node.config.cloud_endpoint is not None)
+    return node.resources
+
+
 def resources(connection, header, body):
-    manager = connection.node.resources
+    manager = _manager(connection.node)
     manager.elsewhere = connection.control.door.connected
     said = manager.status()
     said["set"] = sorted(limits_file.read(connection.node.config.data_dir))
@@ -29,6 +35,7 @@ def limit(connection, header, body):
     if policy is not None and not isinstance(policy, str):
         raise UsageError("policy: text is wanted, not %r" % (policy,))
     limits_file.check(connection.node.config, limits)
+    _manager(connection.node)
     if door.configured is None:
         door.configured = limits_of(connection.node.config)
     kept = limits_file.read(folder)

@@ -82,13 +82,18 @@ def _buffered(node):
     return max([log.buffered_bytes for log in node.logs()] or [0])
 
 
+def _on_its_way(node):
+    """Whether the storage has something to do, after which there may be room."""
+    return _buffered(node) > 0 or node.evictor.catching_up
+
+
 def _memory_full(node):
     return node._resources is not None and node._resources.memory_full
 
 
 def _fits(node, full):
     """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
-    return full.fits if isinstance(full, BacklogFull) else _buffered(node) > 0 or _memory_full(node)
+    return full.fits if isinstance(full, BacklogFull) else _on_its_way(node) or _memory_full(node)
 
 
 def _waits(node, full, give_up_ms):
@@ -97,7 +102,7 @@ def _waits(node, full, give_up_ms):
         return full.waits
     if _memory_full(node):
         return node.clock.monotonic_ms() < give_up_ms
-    return _buffered(node) > 0
+    return _on_its_way(node)
 
 
 def write(connection, header, hand_over, topic, *what):

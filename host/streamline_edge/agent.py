@@ -26,7 +26,7 @@ from streamline_host.codecs import codecs
 from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
-from . import config_reload
+from . import config_reload, leftovers
 from .carried_node import CarriedLine
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
@@ -80,6 +80,7 @@ class Agent(Readers, KeyedTopics, Limited):
         try:
             self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges, ProcessMeter())
             self._waiters = Waiters(loop)
+            self._needs()
             self.node.open()
             self.node.resources.opened()
             own = {"status": self.status, "health": self.report_health, "resources": self.resources}
@@ -90,6 +91,9 @@ class Agent(Readers, KeyedTopics, Limited):
         except BaseException:
             self._storage.close()
             raise
+        self._leftovers = leftovers.find(self._storage, [stream.folder for stream in self.node.every_log()])
+        for problem in leftovers.problems(self._leftovers):
+            log.warning("%s", problem)
         self.health = Health(self._clock.monotonic_ms())
         self._running = True
         if self.uplink is not None:
@@ -268,7 +272,9 @@ class Agent(Readers, KeyedTopics, Limited):
 
     def _fits(self, full: QueueFull) -> bool:
         """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
-        return full.fits if isinstance(full, BacklogFull) else self.node_buffered() > 0 or self.node.resources.memory_full
+        if isinstance(full, BacklogFull):
+            return full.fits
+        return self.node_buffered() > 0 or self.node.resources.memory_full or self.node.evictor.catching_up
 
     def check_ack(self, topic: str, ack: str) -> None:
         if ack not in ACKS:
@@ -298,7 +304,7 @@ class Agent(Readers, KeyedTopics, Limited):
             await self._waiters.backlog()
         elif full is not None and self.node.resources.memory_full:
             await self._memory_freed(full)
-        elif self.node_buffered():
+        elif self.node_buffered() or self.node.evictor.catching_up:
             self.poke()
             await self._waiters.room()
         elif full is not None:
@@ -329,6 +335,9 @@ class Agent(Readers, KeyedTopics, Limited):
     def _look(self) -> None:
         node = self.node
         problems = limit_problems(node) + [line.problem for line in self.lines if line.problem]
+        if self._leftovers:
+            self._leftovers = [it for it in self._leftovers if self._storage.list(it.folder)]
+            problems += leftovers.problems(self._leftovers)
         self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), problems, waits(node))
 
     def sync_now(self) -> None:
@@ -351,6 +360,7 @@ class Agent(Readers, KeyedTopics, Limited):
         if found.live:
             config_reload.apply(self.config, new)
             self.node.reconfigured()
+            self._enforce()
             if self.uplink is not None:
                 await self.uplink.reconfigured()
             self.poke()

@@ -30,11 +30,15 @@ def add(commands: Commands) -> None:
 
 
 def _check(arguments: Arguments) -> int:
-    from . import config_file
+    from . import config_file, config_host
     from .config_reading import ConfigFileError
 
     try:
-        config, problems = config_file.find(arguments.file).config, []
+        reading = config_file.find(arguments.file)
+        config_host.check(reading)
+        if reading.problems:
+            raise ConfigFileError(reading.problems)
+        config, problems = reading.config, []
     except ConfigFileError as e:
         config, problems = None, e.problems
     if arguments.json:

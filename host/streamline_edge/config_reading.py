@@ -93,6 +93,10 @@ class Reading:
             raise ConfigFileError(self.problems)
         self.config.data_dir = str(self._folder / self.config.data_dir)
 
+    def problem(self, path: KeyPath, text: str) -> None:
+        """Add one more."""
+        self.problems.append(Problem(self._place(path), path_text(path), text))
+
     def value(self, path: KeyPath) -> Any:
         """Of a key, as it was given; None where it was not."""
         value: Any = self.given

@@ -17,7 +17,7 @@ from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
 
 if TYPE_CHECKING:
-    from streamline_core.config import IngestRule
+    from streamline_core.config import IngestRule, TopicConfig
 
     from .agent import Agent
 
@@ -36,11 +36,9 @@ class Ingest:
     def __init__(self, agent: Agent, url: BrokerUrl) -> None:
         config = agent.config
         for rule in config.ingest:
-            topic = config.topics[rule.topic]
-            if topic.direction == "cloud_to_edge":
-                raise UsageError(f"ingest from {rule.filter}: topic {topic.name} flows from the cloud; nothing is stored in it here")
-            if topic.kind == "keyed" and rule.key is None:
-                raise UsageError(f"ingest from {rule.filter}: topic {topic.name} is keyed; set key: topic")
+            why = takes_nothing(rule, config.topics[rule.topic])
+            if why is not None:
+                raise UsageError(f"ingest from {rule.filter}: {why}")
         self._agent = agent
         self._rules = config.ingest
         self._waiting: deque[tuple[str, bytes, int]] = deque()
@@ -158,6 +156,15 @@ def outermost(filters: set[str]) -> list[str]:
     """The filters that no other one covers: a broker may send one message for each subscription that takes it (MQTT
     3.1.1, section 3.3.5), which would store it twice. Those that merely cross may still do that."""
     return sorted(one for one in filters if not any(other != one and covers(other, one) for other in filters))
+
+
+def takes_nothing(rule: IngestRule, topic: TopicConfig) -> str | None:
+    """Why a topic would take none of a rule's messages; None where it would."""
+    if topic.direction == "cloud_to_edge":
+        return f"topic {topic.name} flows from the cloud; nothing is stored in it here"
+    if topic.kind == "keyed" and rule.key is None:
+        return f"topic {topic.name} is keyed; set key: topic"
+    return None
 
 
 def host_and_port(text: str) -> tuple[str, int]:

@@ -68,7 +68,7 @@ def _limits(arguments: Arguments) -> dict[str, int | str]:
     for name, (reader, bounds) in readers.items():
         given: str | None = getattr(arguments, name)
         if given is not None:
-            plain = given.strip().rstrip("%")
+            plain = given.strip().removesuffix("%" if name == "cpu" else "")
             try:
                 limits[name] = reader(int(plain) if plain.isascii() and plain.isdigit() else given, bounds)
             except ValueError as e:

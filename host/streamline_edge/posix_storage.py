@@ -37,6 +37,7 @@ READ_FDS_MAX = 32
 FREE_SECS = 1.0
 FILES_MAX = 64  # files kept open for appending; idle ones beyond are closed
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_FILE = (errno.EMFILE, errno.ENFILE)  # only opening says so: another time it may succeed
 
 Synced = Callable[[int, Exception | None], None]
 
@@ -110,9 +111,9 @@ class PosixStorage:
         self.on_synced = on_synced
         self._loop = loop
         self._inline = inline
-        self._files_max = files_max or FILES_MAX
-        self._read_fds_max = min(files_max or READ_FDS_MAX, READ_FDS_MAX)
+        self._set_files_max(files_max)
         self._files: OrderedDict[str, _File] = OrderedDict()
+        self._open = 0  # of them, those with a descriptor
         self._read_fds: OrderedDict[str, int] = OrderedDict()
         self._ticket = 0
         self._free_bytes = 0
@@ -215,13 +216,33 @@ class PosixStorage:
                         file.error = None
         return count
 
+    @property
+    def open_files(self) -> int:
+        """Descriptors that it has open."""
+        return self._open + len(self._read_fds)
+
+    @property
+    def spare_files(self) -> int:
+        """How many more it may come to need."""
+        return max(0, self._files_max + WORKERS_MAX - self._open) + max(0, self._read_fds_max - len(self._read_fds))
+
+    def hold(self, files_max: int | None) -> None:
+        """From now on keep so many files open, as `files_max` says; what is beyond is closed."""
+        self._set_files_max(files_max)
+        while len(self._read_fds) > self._read_fds_max:
+            os.close(self._read_fds.popitem(last=False)[1])
+        self._close_idle()
+        with self._lock:
+            for file in self._files.values():
+                if self._open > self._files_max and not file.running:
+                    self._close(file)
+
     def close(self) -> None:
         """Finish what was handed over, close all files, let go of the folder."""
         if self._workers is not None:
             self._workers.shutdown(wait=True)
         for file in self._files.values():
-            if file.fd >= 0:
-                os.close(file.fd)
+            self._close(file)
         for fd in self._read_fds.values():
             os.close(fd)
         self._files.clear()
@@ -229,6 +250,10 @@ class PosixStorage:
         self._dir_lock.release()
 
     # Inside, on the event loop.
+
+    def _set_files_max(self, files_max: int | None) -> None:
+        self._files_max = files_max or FILES_MAX
+        self._read_fds_max = min(files_max or READ_FDS_MAX, READ_FDS_MAX)
 
     def _file(self, name: str) -> _File:
         file = self._files.get(name)
@@ -245,15 +270,20 @@ class PosixStorage:
                     return
                 if file.idle:
                     del self._files[name]
-                    if file.fd >= 0:
-                        os.close(file.fd)
+                    self._close(file)
 
     def _forget(self, file: _File) -> None:
         with self._lock:
             file.removed = True
-            if not file.running and file.fd >= 0:
-                os.close(file.fd)
-                file.fd = -1
+            if not file.running:
+                self._close(file)
+
+    def _close(self, file: _File) -> None:
+        """Under the lock."""
+        if file.fd >= 0:
+            os.close(file.fd)
+            file.fd = -1
+            self._open -= 1
 
     def _submit(self, file: _File, chunks: Sequence[bytes], replace: bool) -> int:
         self._ticket += 1
@@ -295,6 +325,8 @@ class PosixStorage:
                     file.running = False
                     if file.removed and file.fd >= 0:
                         _unlink_same(file)
+                    if file.removed or self._open > self._files_max:
+                        self._close(file)
                     return
                 error = None if jobs[-1].replace else file.error
             if error is None:
@@ -316,6 +348,8 @@ class PosixStorage:
         try:
             if file.fd < 0:
                 file.fd = open_for_append(file.path, file.created)
+                with self._lock:
+                    self._open += 1
             for job in jobs:
                 if job.replace:
                     os.ftruncate(file.fd, 0)
@@ -328,9 +362,11 @@ class PosixStorage:
             return None
         except OSError as e:
             full = e.errno in _FULL
-            file.curable = full and curable
+            file.curable = (full and curable) or e.errno in _NO_FILE
             if file.fd >= 0:
                 file.size = os.fstat(file.fd).st_size
+            elif file.curable:
+                file.size = file.path.stat().st_size if file.path.exists() else 0
             return StorageFull(f"{file.path}: {e.strerror}") if full else e
         except Exception as e:
             return e
@@ -343,5 +379,3 @@ def _unlink_same(file: _File) -> None:
             os.unlink(file.path)
     except OSError:
         pass
-    os.close(file.fd)
-    file.fd = -1

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamline_core.errors import UsageError
-
 from .agent import Agent
 from .control_server import ControlServer
+from .limited import CONNECTIONS_NEEDED, connections_needed
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
     from streamline_host.embedded_broker import EmbeddedBroker
 
     from .ingest import Ingest
-
-
-CONNECTIONS_KEPT = 2  # of max_connections, for the control socket
-CONNECTIONS_NEEDED = 2  # of the embedded broker: ingest, and somebody who has something to say
 
 
 class Service:
@@ -68,16 +63,10 @@ class Service:
             self.ingest.start()
 
     def _broker_share(self) -> int | None:
-        """How many clients the embedded broker may have: what is left by the way out and by those who ask or steer, ingest included.
-        Raises: UsageError where that is none."""
+        """How many clients the embedded broker may have: what is left by the way out and by those who ask or steer, ingest included; the
+        limits see to it that there is something."""
         most = self.config.resources.max_connections
-        if most is None:
-            return None
-        share = most - CONNECTIONS_KEPT - len(self.config.serial) - (1 if self.config.cloud_endpoint is not None else 0)
-        if share < CONNECTIONS_NEEDED:
-            least = most - share + CONNECTIONS_NEEDED
-            raise UsageError(f"resources.max_connections: {most} leaves none to the embedded broker; use at least {least}")
-        return share
+        return None if most is None else most - connections_needed(self.config) + CONNECTIONS_NEEDED
 
     async def stop(self) -> None:
         if self.ingest is not None:

@@ -72,6 +72,8 @@ def sync(data: dict[str, Any]) -> None:
     link = data.get("link")
     if link is not None and not link["connected"]:
         print(f"  {link['endpoint']}: {link['reason'] or 'not connected'}")
+    elif link is None and data["state"] == "offline":
+        print("  no cloud is configured (cloud_endpoint)")
     elif data["why"]:
         print(f"  {data['why']}")
 

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from streamline_core.errors import UsageError
+
 from . import tables
 from .commands import WELL, Arguments, Commands, client
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from .control_client import ControlClient
 
 BAR_CELLS = 24
-INTERVAL_SECS_MIN = 0.2
+INTERVAL_SECS_MIN, INTERVAL_SECS_MAX = 0.2, 86400.0
 
 
 def add(commands: Commands) -> None:
@@ -56,6 +58,8 @@ class Look:
 
 
 def _top(arguments: Arguments) -> int:
+    if not 0 < arguments.interval <= INTERVAL_SECS_MAX:
+        raise UsageError(f"--interval: seconds are wanted, more than 0 and at most {INTERVAL_SECS_MAX:.0f}")
     connection = client(arguments)
     if arguments.json or not sys.stdout.isatty():
         _print_on(arguments, connection)

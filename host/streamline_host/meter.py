@@ -17,6 +17,7 @@ class ProcessMeter:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._memory_bytes = self._open_files = 0
 
     def cpu_ms(self) -> int:
         """Of all its threads."""
@@ -24,11 +25,19 @@ class ProcessMeter:
 
     def memory_bytes(self) -> int:
         """Resident."""
-        return int(self._process.memory_info().rss)
+        try:
+            self._memory_bytes = int(self._process.memory_info().rss)
+        except OSError:  # no more files may be opened, and it is one: what it was is the best that is known
+            pass
+        return self._memory_bytes
 
     def open_files(self) -> int:
         """File descriptors: files, sockets, pipes."""
-        return int(self._process.num_fds())
+        try:
+            self._open_files = int(self._process.num_fds())
+        except OSError:  # as above
+            pass
+        return self._open_files
 
     def relieve(self) -> None:
         """Collect garbage, and have the C library give free pages back to the system (glibc; elsewhere it does that by itself)."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class NoTables:
+    found_bytes = 0
+
     def __init__(self) -> None:
         self.topics: "dict[str, Any]" = {}
 

@@ -117,12 +117,11 @@ def _read_topics(config: EdgeConfig, given: "dict[str, Any]", check: Check) -> "
             values: "dict[str, Any]" = {}
             for key, kind, default, allowed in TOPIC_TABLE:
                 values[key] = check.value(path + (key,), kind, entry.get(key) if key in keys else None, default, allowed)
-            name = values["topic"]
+            name, direction = values["topic"], "local" if local else values["direction"]
+            _check_topic(config, path, values, direction, check)
             if name in topics:
                 check.problem(path + ("topic",), "%r is there twice; name each topic once" % name)
             elif name is not REQUIRED:
-                direction = "local" if local else values["direction"]
-                _check_topic(config, path, values, direction, check)
                 strategy = values["strategy"] or (config.conflict_resolution if values["kind"] == "keyed" else STRATEGIES[0])
                 merge = (values["merge"] or config.merge) if strategy == CUSTOM_MERGE else None
                 topics[name] = TopicConfig(

@@ -216,14 +216,17 @@ def read_windows(value: object, allowed: object) -> "list[Window]":
         raise ValueError("%s is not allowed; use a list of at most %d windows such as 'mon-fri 22:00-06:00'" % (show(value), WINDOWS_MAX))
     from .sync_windows import parse
 
-    windows = []
+    windows, wrong = [], []
     for one in value:
         try:
             if not isinstance(one, str):
                 raise ValueError
             windows.append(parse(one))
         except ValueError:
-            raise ValueError("%s is not a window; use '22:00-06:00', 'sat,sun' or 'mon-fri 18:00-07:30' (local time)" % show(one))
+            wrong.append(show(one))
+    if wrong:
+        what = ", ".join(wrong) + (" is not a window" if len(wrong) == 1 else " are no windows")
+        raise ValueError("%s; use '22:00-06:00', 'sat,sun' or 'mon-fri 18:00-07:30' (local time)" % what)
     return windows
 
 

@@ -50,12 +50,15 @@ class Intake:
     def _admit(self, topic: str, n: int, size: int) -> None:
         """Whether the limits have room for `n` records (together of at least `size` bytes). Raises QueueFull, StorageFull."""
         node, evictor, budget = self._node, self._node.evictor, self._budget
-        if budget.left <= (size if evictor.rejects else 0):
-            kept = evictor.take_stock(size if evictor.rejects else 0)
-            if evictor.rejects and (not kept or budget.left < size):
+        if budget.left <= size:
+            kept = evictor.take_stock(size, not evictor.rejects)
+            if evictor.rejects and (not kept or evictor.left < size):
                 stored = evictor.stored_bytes
                 whom = "a reader of this node (see consumers)" if evictor.held else "the cloud"
                 raise StorageFull("%d bytes are stored and owed to %s, as many as resources.max_storage allows" % (stored, whom))
+            if evictor.waits(size):
+                evictor.wanted = size
+                raise QueueFull("resources.max_storage: %d bytes more have no room before the disk has caught up" % size)
         if self.checks:
             if node.resources.memory_full and topic in node.tables.topics:  # of logs, only the buffer is in memory, and that is bounded
                 raise QueueFull("resources.max_memory: %d bytes, which are used" % (node.resources.limit("memory") or 0))

@@ -83,7 +83,6 @@ class KeyedPartition:
         self._me = b""  # what our open log is called in contexts
         self._known_to = 0  # where it ends, as others had seen it
         self._carry_over = CarryOver(self, buf)
-        self.fold()
 
     # Folding
 

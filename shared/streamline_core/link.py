@@ -280,6 +280,8 @@ class Link:
         self._allowed_changed(before)
         if self._up and self.session is None:
             self._greet_at_ms = self._now()
+        elif self.session is not None:
+            self._rest(self.session)  # perhaps all is delivered already
 
     def tick(self) -> int:
         """Do what is due. Returns when to come again (monotonic ms), -1 if there is nothing to wait for."""

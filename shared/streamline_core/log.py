@@ -63,7 +63,7 @@ class Log:
         self._state_saved_ms = 0
         self._acked_saved = 0
         self.cursor_due = False  # whether the cursor is to be saved at once
-        self._removals: "list[tuple[int, str]]" = []  # (state version to wait for, file)
+        self._removals: "list[tuple[int, str, int]]" = []  # (state version to wait for, file, its bytes)
         self.reset()
 
     def reset(self) -> None:
@@ -113,6 +113,11 @@ class Log:
     def unwritten_bytes(self) -> int:
         """Accepted, not yet with the storage."""
         return self._builder.size
+
+    @property
+    def removing_bytes(self) -> int:
+        """Given back, and still there until it is noted."""
+        return sum([size for _, _, size in self._removals])
 
     @property
     def local(self) -> bool:
@@ -532,6 +537,13 @@ class Log:
         end = self.bases[1] if len(self.bases) > 1 else self.written
         return end <= self.durable and (self.kept_from < 0 or end <= self.kept_from)
 
+    @property
+    def can_end(self) -> bool:
+        """Whether the only segment, which is being written, may end and go: all that was accepted is durable, and nobody reads it yet."""
+        if len(self.bases) != 1 or not self._head_open or self.failure is not None or self.next > self.durable:
+            return False
+        return self.kept_from < 0 or self.written <= self.kept_from
+
     def end_segment(self) -> None:
         """What is written from now on goes into another segment. Only where all is durable that was accepted."""
         self._head_open = False
@@ -553,7 +565,7 @@ class Log:
             self.storage.remove(name)
             return size
         self.state.checkpoint = max(self.state.checkpoint, end)
-        self._removals.append((self.state.save(), name))
+        self._removals.append((self.state.save(), name, size))
         self._remove_noted()
         return size
 

@@ -397,6 +397,13 @@ class Node:
 
     # What others of the core need of it
 
+    def memory_bytes(self) -> int:
+        """That are really used, where somebody measures them; else 0."""
+        if self._meter is None:
+            return 0
+        self._meter.relieve()
+        return self._meter.memory_bytes()
+
     def partitions(self) -> "list[Partition]":
         """All that holds logs: of what is written here, and of what comes down."""
         return list(self._all()) + self.downlink.partitions()

@@ -75,12 +75,13 @@ def change(
     resources, before = node.resources, limits_of(node.config)
     if MEMORY not in resources.needed:
         resources.opened()  # made just now: nobody had asked what it needs
-    resources.change({kind: values[kind] for kind in values if kind != POLICY})
+    resources.check_all({kind: values[kind] for kind in values if kind != POLICY})
+    keep(wanted)  # before anything is given back for it, and the policy goes with the limits: it says what that is
     try:
-        keep(wanted)
-        node.config.resources.eviction_policy = values[POLICY]
+        lay(node.config, values)
         resources.changed()
-    except (OSError, MemoryError):
+    except MemoryError:
         lay(node.config, before)
         resources.changed()
+        keep(kept)
         raise

@@ -23,6 +23,7 @@ class Pacing:
         self._cpu_ms = cpu_ms
         self._tokens = 0
         self._tokens_ms = now_ms
+        self._thousandths = 0  # of a byte, earned and not counted yet
         self._cpu_left_us = 0
         self._cpu_seen_ms = cpu_ms() if cpu_ms is not None else 0
         self._cpu_looked_ms = self._let_go_ms = now_ms
@@ -36,10 +37,11 @@ class Pacing:
         """How long no data may leave; 0: some may."""
         if not self.bandwidth_limit:
             return 0
-        earned = (now_ms - self._tokens_ms) * self.bandwidth_limit // 1000
+        passed = (now_ms - self._tokens_ms) * self.bandwidth_limit + self._thousandths
+        earned = passed // 1000
         if earned > 0:
             self._tokens = min(self._tokens + earned, self.bandwidth_limit // 4)
-            self._tokens_ms = now_ms
+            self._tokens_ms, self._thousandths = now_ms, passed % 1000
         return 0 if self._tokens >= 0 else 1 - self._tokens * 1000 // self.bandwidth_limit
 
     def cpu_wait_ms(self, now_ms: int) -> int:

@@ -45,6 +45,7 @@ class ResourceManager:
         self.evictor = evictor
         self.connections = 0
         self.elsewhere: "Callable[[], int] | None" = None  # connections that others count
+        self.files_kept: "Callable[[], int] | None" = None  # files that nobody else may open
         self.memory_full = False
         self._node = node
         self._limits = node.config.resources
@@ -64,13 +65,13 @@ class ResourceManager:
         """All is open that the node has at rest. Raises UsageError where a limit is less than that needs."""
         meter = self._meter
         if meter is not None:
-            meter.relieve()
-            rest, buffers = meter.memory_bytes(), self._node.config.log.buffer_bytes
+            rest, buffers = self._node.memory_bytes(), self._node.config.log.buffer_bytes
+            self._rest = rest + meter.buffers_bytes(buffers)
+            rest -= self._node.tables.found_bytes  # it grew to that within the limit, and must not keep the node from opening again
             for _ in range(4):  # a larger limit makes for larger buffers, where the configuration does not say how large
                 needed = (rest + meter.buffers_bytes(buffers)) * MEMORY_NEEDED_PERCENT // 100
                 buffers = max(buffers, buffer_bytes(needed))
             self.needed[MEMORY] = needed
-            self._rest = rest + meter.buffers_bytes(self._node.config.log.buffer_bytes)
             self.needed[FILES] = meter.open_files() + FILES_NEEDED
         for kind in (MEMORY, CPU, FILES):
             if meter is None and self.limit(kind) is not None:
@@ -92,12 +93,16 @@ class ResourceManager:
             enough = needed + needed // 64 if kind == MEMORY else needed  # larger buffers go with it
             raise UsageError("resources.%s: %d is less than this node needs to run; use at least %d" % (KEYS[kind], value, enough))
 
-    def change(self, limits: "dict[str, int | None]") -> None:
-        """Set limits, all or none: {kind: limit}. Raises UsageError."""
+    def check_all(self, limits: "dict[str, int | None]") -> None:
+        """As `check`, of {kind: limit}."""
         for kind in limits:
             if kind not in KINDS:
                 raise UsageError("there is no limit of %r; there are: %s" % (kind, ", ".join(KINDS)))
             self.check(kind, limits[kind])
+
+    def change(self, limits: "dict[str, int | None]") -> None:
+        """Set limits, all or none: {kind: limit}. Raises UsageError."""
+        self.check_all(limits)
         for kind in limits:
             setattr(self._limits, KEYS[kind], limits[kind])
         self.changed()
@@ -108,6 +113,10 @@ class ResourceManager:
         self._node.limits_changed()
 
     # What is used
+
+    def measured_files(self) -> int:
+        """Open now."""
+        return self._meter.open_files() if self._meter is not None else 0
 
     def usage(self) -> "dict[str, int]":
         """{kind: bytes, percent of one core, or how many}"""
@@ -156,7 +165,8 @@ class ResourceManager:
             if not self._reserved:
                 return True  # one at a time, whatever it needs: else nothing would ever go on
             return self._rest + self._reserved + amount <= limit and self.usage()[kind] + amount <= limit
-        return limit is None or self.usage()[kind] + amount <= limit
+        kept = self.files_kept() if kind == FILES and self.files_kept is not None else 0
+        return limit is None or self.usage()[kind] + kept + amount <= limit
 
     def allocate(self, kind: str, amount: int) -> None:
         """Count on so much more. Raises LimitReached, StorageFull."""

@@ -5,7 +5,7 @@ wait, or takes the place of the oldest of its topic, which is then a gap. Knows 
 """
 
 from .batch import HEADER_BYTES, UNTRUSTED, parse_header
-from .errors import BacklogFull, QueueFull
+from .errors import BacklogFull, QueueFull, UsageError
 from .gaps import EVICTED
 
 TYPE_CHECKING = False
@@ -59,13 +59,16 @@ class SyncQueue:
         self._room_bytes = config.max_queue_bytes - size if config.max_queue_bytes else UNBOUNDED
 
     def admit(self, topic: str, n: int, size: int) -> None:
-        """Count `n` records more, of `size` bytes, if the bounds have room for them. Raises BacklogFull, QueueFull (wait for the disk)."""
+        """Count `n` records more, of `size` bytes, if the bounds have room for them. Raises BacklogFull, QueueFull (wait for the disk),
+        UsageError for a record that they would never have room for."""
         size += HEADER_BYTES  # they may open a batch
         if n > self._room or size > self._room_bytes:
             self.take_stock()  # the cloud may have confirmed something since
         if n > self._room or size > self._room_bytes:
             config = self._config
             fits = n <= (config.max_queue_size or n) and size <= (config.max_queue_bytes or size)
+            if n == 1 and not fits:
+                raise UsageError("a record of %d bytes is too large: sync.max_queue_bytes allows %d" % (size, config.max_queue_bytes))
             policy = self._node.topics[topic].queue_full
             while policy == EVICT and fits and (n > self._room or size > self._room_bytes):
                 if not self._give_back(topic):

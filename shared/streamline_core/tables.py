@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from .version import Version
 
 class Tables:
-    """topics: the partitions of each keyed topic."""
+    """topics: the partitions of each keyed topic. found_bytes: of memory, for what was there when they were opened."""
 
     def __init__(self, node: "Node", limits: "LogLimits") -> None:
         self.topics: "dict[str, list[KeyedPartition]]" = {}
         self.resolvers: "dict[str, ConflictResolver]" = {}
+        self.found_bytes = 0
         self._node = node
         self._limits = limits
         self._buf = bytearray(limits.batch_bytes)
@@ -40,6 +41,10 @@ class Tables:
         node, limits, buf = self._node, self._limits, self._buf
         resolver = self.resolvers[topic] = ConflictResolver(definition.strategy, merge)
         self.topics[topic] = [KeyedPartition(own, resolver, node.storage, limits, node.clock, node.entropy, buf) for own in partitions]
+        before = node.memory_bytes()
+        for keyed in self.topics[topic]:
+            keyed.fold()
+        self.found_bytes += max(0, node.memory_bytes() - before)
 
     def all(self) -> "Iterator[KeyedPartition]":
         for topic in sorted(self.topics):

@@ -137,7 +137,12 @@ class NodeWorkload(Workload):
         entries = []
         for i in range(count):
             entries.append(promises.offer((epoch, at + i), size, None, (), None, producer, sequence + i if producer else 0))
-        log, first, next_ = self.node.produce_many(topic, [entry.value for entry in entries], partition, producer, sequence)
+        try:
+            log, first, next_ = self.node.produce_many(topic, [entry.value for entry in entries], partition, producer, sequence)
+        except QueueFull:  # what was given back is noted first
+            for entry in entries:
+                promises.refuse(entry)
+            return
         if next_ - first != count:
             raise Violation("node: %d records were handed over, %d were taken" % (count, next_ - first))
         for i in range(count):
@@ -156,7 +161,10 @@ class NodeWorkload(Workload):
         promises = self.promises[topic, partition]
         place = self.place(topic, partition)
         value, key, headers, timestamp_ms = entry.content
-        log, offset = self.node.produce(topic, value, key, headers, timestamp_ms, entry.producer, entry.sequence, partition)
+        try:
+            log, offset = self.node.produce(topic, value, key, headers, timestamp_ms, entry.producer, entry.sequence, partition)
+        except QueueFull:
+            return  # it may repeat it another time
         if offset == place[1]:
             promises.offer_again(entry, place)
         else:

@@ -281,7 +281,11 @@ def test_limits_are_set_kept_over_restarts_and_given_back(tmp_path: Path, free_p
     process = up(board, running)
     done = cli(board.config, "resources", "limit", "--storage", "2MB", "--policy", "reject", "--cpu", "90%")
     assert done.returncode == 0 and b"2.0 MB" in done.stdout and b"reject" in done.stdout, done
-    for words, text in ((("--files", "50"), b"max_file_descriptors: a board"), (("--storage", "1GB"), b"use at most 134217728")):
+    for words, text in (
+        (("--files", "50"), b"max_file_descriptors: a board"),
+        (("--storage", "1GB"), b"use at most 134217728"),
+        (("--connections", "1"), b"use at least 2"),  # nobody could get in any more
+    ):
         done = cli(board.config, "resources", "limit", *words)
         assert done.returncode == 2 and text in done.stderr, done
     done = cli(board.config, "resources", "limit", "--memory", "1KB")

@@ -65,6 +65,38 @@ def test_check_says_every_problem_with_its_line(capsys: pytest.CaptureFixture[st
     assert "cannot be read" in said(capsys, "check", "none.yaml", code=2)[1]
 
 
+REFUSED_AT_START = """node_id: n
+cloud_endpoint: mqtt://x:99999
+broker: embedded
+broker_listen: 0.0.0.0:1883
+resources: {max_connections: 4}
+sync_topics:
+  - {topic: k, kind: keyed, strategy: custom_merge, merge: "python:none.py"}
+  - {topic: down, direction: cloud_to_edge}
+ingest:
+  - {from: a, topic: k}
+  - {from: b, topic: down}
+"""
+
+
+def test_check_says_what_the_agent_would_end_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "late.yaml").write_text(REFUSED_AT_START)
+    lines = said(capsys, "check", "late.yaml", code=2)[1].splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["late.yaml:2", "cloud_endpoint"],
+        ["late.yaml:4", "broker_listen"],
+        ["late.yaml:5", "resources.max_connections"],
+        ["late.yaml:7", "sync_topics[0].merge"],
+        ["late.yaml:10", "ingest[0]"],
+        ["late.yaml:11", "ingest[1]"],
+    ]
+    assert "use at least 5" in lines[2] and lines[3].endswith("there is no file %s" % (folder / "none.py"))
+    (folder / "late.yaml").write_text("node_id: n\nbroker: embedded\nbroker_listen: here\n")
+    assert "'here' is not allowed; use HOST:PORT" in said(capsys, "check", "late.yaml", code=2)[1]
+    (folder / "late.yaml").write_text("node_id: n\ncloud_endpoint: mqtts://x\npassword_file: not-there-yet\n")
+    assert "well: node n" in said(capsys, "check", "late.yaml")[0]  # it is checked before its secrets are in place
+
+
 def test_show_names_every_key_with_its_value_and_where_that_came_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = shown(capsys, "--config", "well.yaml")
     for section, key, *_ in TABLE:

@@ -1,9 +1,12 @@
 """Limits, the queue and named consumers on the command line, against a real agent process: set, kept over restarts, enforced, refused."""
 
+import contextlib
 import json
 import random
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +81,9 @@ def test_a_limit_below_what_the_node_needs_is_refused_with_that_number_and_chang
         (("resources", "limit"), b"say which"),
         (("resources", "--memory", "1GB"), b"resources limit --memory"),
         (("resources", "limit", "--cpu", "200"), b"--cpu: 200 is not allowed"),
+        (("resources", "limit", "--connections", "5%"), b"--connections: '5%' is not allowed"),
+        (("top", "--interval", "inf"), b"--interval: seconds are wanted"),
+        (("top", "--interval", "0"), b"--interval: seconds are wanted"),
         (("resources", "limit", "--memory", "much"), b"'256MB' (1024-based)"),
         (("resources", "limit", "--policy", "newest"), b"use one of oldest"),
         (("sync", "plan"), b"--budget SIZE"),
@@ -105,6 +111,44 @@ def test_the_system_holds_the_process_to_its_open_files(agent: AgentProcess) -> 
     assert process.rlimit(psutil.RLIMIT_NOFILE)[0] == 100
 
 
+MANY = "node_id: n1\ncloud_endpoint: mqtt://127.0.0.1:1\nsync_topics: [{topic: t, partitions: 100}]\n"
+
+
+def keys(n: int, start: int = 0) -> bytes:
+    return b"".join(b'{"k": "%d"}\n' % i for i in range(start, n))
+
+
+def test_where_fewer_files_may_be_open_than_there_are_logs_the_agent_closes_some_and_goes_on(tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, MANY)
+    agent.start()
+    assert agent.process is not None
+    process, before = psutil.Process(agent.process.pid), psutil.Process(agent.process.pid).rlimit(psutil.RLIMIT_NOFILE)[0]
+    try:
+        assert agent.cli("produce", "t", "--key-field", "k", stdin=keys(2000)).returncode == 0
+        done = agent.cli("resources", "limit", "--files", "60")
+        assert done.returncode == 0, done.stderr
+        assert process.num_fds() <= 60 and process.rlimit(psutil.RLIMIT_NOFILE)[0] == 60
+        assert agent.cli("produce", "t", "--key-field", "k", stdin=keys(4000, 2000)).returncode == 0
+        assert sum(row["produced"] for row in told(agent, "ledger")) == 4000
+        assert agent.cli("health").returncode == 0 and agent.cli("resources").returncode == 0
+        assert agent.cli("resources", "limit", "--files", "20").returncode == 2
+        agent.kill()
+        agent.start()
+        assert agent.cli("produce", "t", "--key-field", "k", stdin=keys(6000, 4000)).returncode == 0
+        assert sum(row["produced"] for row in told(agent, "ledger")) == 6000
+        process = psutil.Process(agent.process.pid)
+        assert agent.cli("resources", "limit", "--reset").returncode == 0
+        assert process.rlimit(psutil.RLIMIT_NOFILE)[0] == before
+        agent.config.write_text(MANY + "resources: {max_file_descriptors: 150}\ndata_dir: d\n")
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while process.rlimit(psutil.RLIMIT_NOFILE)[0] != 150:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        agent.kill()
+
+
 def test_more_connections_than_allowed_are_refused_and_the_others_go_on(agent: AgentProcess) -> None:
     clients = [ControlClient(str(agent.data_dir)) for _ in range(3)]  # and the way out
     for client in clients:
@@ -116,6 +160,38 @@ def test_more_connections_than_allowed_are_refused_and_the_others_go_on(agent: A
     for client in clients:
         client.request("status")
     assert agent.cli("status").returncode == 0
+
+
+@pytest.mark.parametrize(("partitions", "segment"), [(40, "128KB"), (1, "64KB")])
+def test_the_cap_holds_at_every_moment_however_many_logs_there_are_and_however_fast_they_fill(
+    tmp_path: Path, partitions: int, segment: str
+) -> None:
+    text = "log: {segment_bytes: %s}\nresources: {max_storage: 2MB}\nsync_topics: [{topic: t, partitions: %d}]\n"
+    agent = AgentProcess(tmp_path, "node_id: n1\ncloud_endpoint: mqtt://127.0.0.1:1\n" + text % (segment, partitions))
+    agent.start()
+    highest, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not ended.wait(0.003):
+            sizes = []
+            for path in agent.data_dir.rglob("*"):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes += [path.stat().st_size] if path.is_file() else []
+            highest = max(highest, sum(sizes))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        values = b"".join(b'{"k": "%d", "v": "%0500d"}\n' % (i, i) for i in range(20000))
+        assert agent.cli("produce", "t", "--key-field", "k", stdin=values).returncode == 0
+    finally:
+        ended.set()
+        watcher.join()
+    rows = told(agent, "ledger")
+    agent.kill()
+    assert sum(row["produced"] for row in rows) == 20000 and sum(row["unconfirmed"].get("evicted", 0) for row in rows) > 10000
+    assert 1 << 20 < highest <= 2 << 20, highest
 
 
 def test_the_queue_is_told_by_topic_and_each_topic_does_what_it_was_told(agent: AgentProcess) -> None:
@@ -155,6 +231,20 @@ def test_a_named_consumer_goes_on_where_it_was_and_holds_what_it_has_not_read(ag
     assert agent.cli("consumers", "forget", "other").returncode == 0
 
 
+def test_what_is_owed_of_a_topic_that_is_taken_out_of_the_configuration_is_told_until_it_is_back(agent: AgentProcess) -> None:
+    assert agent.cli("produce", "t", stdin=lines(100)).returncode == 0
+    for change in (("sync_topics: [t, ", "sync_topics: ["), ("node_id: n1", "node_id: n2")):
+        assert agent.stop() == 0
+        agent.config.write_text(CONFIG.replace(*change) + "data_dir: d\n")
+        agent.start()
+        done = agent.cli("health")
+        assert done.returncode == 1 and b"t-0/n1-" in done.stdout and b"not configured any more: not sent" in done.stdout, done
+    assert agent.stop() == 0
+    agent.config.write_text(CONFIG + "data_dir: d\n")
+    agent.start()
+    assert agent.cli("consume", "t").stdout == lines(100) and agent.cli("health").returncode == 0
+
+
 def test_mesh_says_that_it_is_off(agent: AgentProcess) -> None:
     for words, code in (("status", 0), ("peers", 0), ("join", 1), ("leave", 1)):
         done = agent.cli("mesh", words, *(["peer-1"] if code else []))
@@ -163,10 +253,20 @@ def test_mesh_says_that_it_is_off(agent: AgentProcess) -> None:
     assert agent.cli("mesh", "status").returncode == 3
 
 
-def test_connections_that_leave_none_to_the_embedded_broker_are_refused(tmp_path: Path) -> None:
-    agent = AgentProcess(tmp_path, "node_id: n1\nbroker: embedded\nbroker_listen: 127.0.0.1:0\nresources: {max_connections: 3}\n")
-    with pytest.raises(AssertionError, match="max_connections: 3 leaves none to the embedded broker; use at least 4"):
-        agent.start()
+def test_fewer_connections_than_the_node_needs_are_refused_with_that_number(tmp_path: Path, agent: AgentProcess) -> None:
+    """Neither may the way out, or the embedded broker, leave nobody in who could raise the limit, nor must the next start fail by it."""
+    done = agent.cli("resources", "limit", "--connections", "1")
+    assert done.returncode == 2 and done.stderr.endswith(b"max_connections: 1 is less than this node needs to run; use at least 2\n")
+    assert agent.cli("resources", "limit", "--connections", "2").returncode == 0
+    folder = tmp_path / "other"
+    folder.mkdir()
+    line = "cloud_endpoint: mqtt://127.0.0.1:1\nserial: [{port: /dev/none}]\nresources: {max_connections: 2}\n"
+    broker = "broker: embedded\nbroker_listen: 127.0.0.1:0\nresources: {max_connections: 3}\n"
+    for text, refused in ((line, "2 is less than this node needs to run; use at least 3"), (broker, "3 is less .* at least 4")):
+        other = AgentProcess(folder, "node_id: n1\n" + text)
+        with pytest.raises(AssertionError, match="max_connections: " + refused):
+            other.start()
+        assert other.process is not None and other.process.wait(5) == 2
 
 
 def test_a_live_view_counts_what_moves_between_two_looks(agent: AgentProcess) -> None:

@@ -168,8 +168,8 @@ MUTATIONS = (
     Mutation(
         "a segment goes before its gap is noted",
         "log.py",
-        "self._removals.append((self.state.save(), name))",
-        "self._removals.append((0, name))\n        self.state.save()",
+        "self._removals.append((self.state.save(), name, size))",
+        "self._removals.append((0, name, size))\n        self.state.save()",
         CAUSE,
     ),
     Mutation(
@@ -185,8 +185,8 @@ MUTATIONS = (
     Mutation(
         "what is owed is evicted before what is not",
         "eviction.py",
-        "rank = (owed, self._worth",
-        "rank = (not owed, self._worth",
+        "rank = (not log.can_evict, owed, self._worth",
+        "rank = (not log.can_evict, not owed, self._worth",
         SILENT,
     ),
     Mutation("`reject` evicts what is owed", "eviction.py", " or self._limits.eviction_policy == REJECT):", "):", SILENT),

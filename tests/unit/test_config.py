@@ -88,6 +88,13 @@ def test_a_board_gives_frames_and_segments_and_gets_batches_that_fit():
     assert "3968" in problems({"node_id": "n", "frame_bytes_max": 4096, "log": {"batch_bytes": 5000}})["log.batch_bytes"]
 
 
+def test_one_problem_hides_no_other():
+    windows = ["22:00-06:00", "mon 25:00-26:00", "never", 5]
+    bad = problems({"node_id": "n", "sync": {"windows": windows}, "sync_topics": [{"topic": "x/y", "strategy": "cloud_wins"}]})
+    assert sorted(bad) == ["sync.windows", "sync_topics[0].strategy", "sync_topics[0].topic"]
+    assert "'mon 25:00-26:00', 'never', 5 are no windows" in bad["sync.windows"]
+
+
 def test_all_problems_at_once():
     bad = problems(
         {

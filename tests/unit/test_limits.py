@@ -115,6 +115,34 @@ def test_where_memory_is_used_up_tables_grow_no_more_until_some_is_free_again():
     edge.node.produce("k", b"x", b"key")
 
 
+class TableMeter(FakeMeter):
+    """Each key of a table takes 1 MB of memory."""
+
+    def memory_bytes(self):
+        tables = self.edge.node.tables.topics if self.edge is not None and self.edge.node is not None else {}
+        return self.memory + sum([len(keyed.table.keys()) for keyed in tables.get("k", ())]) * MB
+
+    edge = None
+
+
+def test_a_node_whose_tables_have_filled_its_memory_opens_again():
+    world, meter = World(), TableMeter()
+    topics = ["t", {"topic": "k", "kind": "keyed"}]
+    edge = meter.edge = world.edge("e1", meter=meter, resources={"max_memory": 60 * MB}, sync_topics=topics)
+    for i in range(100):
+        try:
+            edge.node.produce("k", b"x", b"key %d" % i)
+        except QueueFull:
+            break
+        world.run(200)
+    assert 35 < i < 50
+    edge.power_cut()
+    world.run(200)
+    assert len(edge.node.tables.keys("k")) == i
+    assert "resources.max_memory" in str(raises(QueueFull, edge.node.produce, "k", b"x", b"more"))
+    edge.node.produce("t", b"x")
+
+
 def test_a_storage_limit_that_is_lowered_is_kept_at_once():
     world, edge, _ = edge_of(max_storage=10 * MB)
     for _ in range(200):

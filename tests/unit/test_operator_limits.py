@@ -1,7 +1,7 @@
 """Limits that an operator sets: all or none, before the configuration's, and never ignored."""
 
 from harness import raises
-from streamline_core.errors import UsageError
+from streamline_core.errors import StorageFull, UsageError
 from streamline_core.operator_limits import change, lay, limits_of, parse
 from world import World
 
@@ -48,6 +48,34 @@ def test_what_cannot_be_kept_changes_nothing():
     raises(UsageError, set_, edge, configured, kept, {"connections": 3}, "none")
     raises(OSError, set_, edge, configured, Kept(OSError(28)), {"storage": 50000}, "reject")
     assert limits_of(edge.node.config) == configured and not kept.limits
+
+
+def fill(edge):
+    for _ in range(60):
+        edge.node.produce_many("t", [bytes(200)] * 4)
+        edge.settle()
+        edge.settle()
+    assert edge.node.evictor.stored_bytes > 40000
+
+
+def lost(edge):
+    edge.settle()
+    return edge.node.ledger()[0]["unconfirmed"]
+
+
+def test_a_policy_that_is_set_with_a_limit_decides_what_goes_for_it():
+    edge, kept = edge_of(), Kept()
+    fill(edge)
+    set_(edge, limits_of(edge.node.config), kept, {"storage": 20000}, "reject")
+    assert lost(edge) == {}  # more than it may be; nothing of it may go
+    raises(StorageFull, edge.node.produce, "t", b"x")
+
+
+def test_where_limits_cannot_be_kept_nothing_has_gone_for_them():
+    edge = edge_of()
+    fill(edge)
+    raises(OSError, set_, edge, limits_of(edge.node.config), Kept(OSError(28)), {"storage": 20000})
+    assert lost(edge) == {}
 
 
 def test_a_file_of_limits_is_read_whole_or_refused():

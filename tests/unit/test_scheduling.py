@@ -108,6 +108,21 @@ def test_without_anything_urgent_a_closed_window_leaves_no_session_and_says_so()
     assert len(world.values()[0]) == 1  # and ends when all is delivered
 
 
+def test_an_order_to_sync_what_is_delivered_already_does_not_outlast_the_window():
+    world, edge = windowed(["22:00-06:00"], 22 - 12)
+    produce(edge, 1)
+    edge.connect()
+    world.run(2000)
+    assert count(world, "t") == 1
+    edge.node.sync_now()
+    world.run(1000)
+    edge.clock.advance(9 * HOUR)
+    world.run(100)
+    produce(edge, 1, 1)
+    world.run(2000)
+    assert count(world, "t") == 1 and not edge.node.link.allowed
+
+
 def test_a_condition_holds_sync_back_until_it_is_met():
     world = World()
     edge = world.edge("e1", sync={"condition": "file:/run/parked"})

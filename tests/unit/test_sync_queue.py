@@ -1,7 +1,7 @@
 """The queue of what is owed to the cloud: its bounds, what happens at them, and what it says of itself."""
 
 from harness import raises
-from streamline_core.errors import BacklogFull, QueueFull
+from streamline_core.errors import BacklogFull, QueueFull, UsageError
 from world import WALL_MS, World
 
 VALUE = bytes(100)
@@ -55,6 +55,15 @@ def test_more_bytes_than_may_be_owed_are_refused():
     world.run_until(world.drained)
     fill(edge, 1)
     assert edge.node.queue.status()["bytes"] < 400
+
+
+def test_a_record_that_would_never_fit_is_a_mistake_and_not_worth_waiting_for():
+    for policy in ("reject", "block", "evict"):
+        _, edge = edge_of(max_queue_bytes=1000, queue_full=policy)
+        fill(edge, 1)
+        assert "sync.max_queue_bytes allows 1000" in str(raises(UsageError, edge.node.produce, "t", bytes(950)))
+        assert not raises(BacklogFull, edge.node.produce_many, "t", [bytes(600)] * 2).fits  # one at a time might
+        assert owed(edge) == 1
 
 
 def test_who_blocks_is_told_to_wait_unless_it_would_never_fit():
