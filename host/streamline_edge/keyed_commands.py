@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from streamline_core.errors import UsageError
 
 from .commands import DEGRADED, WELL, Arguments, Commands, client, show
 
+if TYPE_CHECKING:
+    from .control_wire import Header
+
 
 def add(commands: Commands) -> None:
     get = commands.add("get", _get, "print the value of a key; exit code 1 if it has none")
-    put = commands.add("set", _set, "write a key", json=False)
-    delete = commands.add("delete", _delete, "delete a key", json=False)
+    put = commands.add("set", _set, "write a key")
+    delete = commands.add("delete", _delete, "delete a key")
     for command in (get, put, delete):
         command.add_argument("topic", metavar="TOPIC")
         command.add_argument("key", metavar="KEY")
@@ -53,12 +57,18 @@ def _set(arguments: Arguments) -> int:
     key, value = os.fsencode(arguments.key), os.fsencode(arguments.value)
     if arguments.value == "-":
         value = sys.stdin.buffer.read(BODY_BYTES_MAX)
-    client(arguments).ask("set", value + key, topic=arguments.topic, key_size=len(key))
-    return WELL
+    return _written(arguments, client(arguments).ask("set", value + key, topic=arguments.topic, key_size=len(key)))
 
 
 def _delete(arguments: Arguments) -> int:
-    client(arguments).ask("delete", os.fsencode(arguments.key), topic=arguments.topic)
+    return _written(arguments, client(arguments).ask("delete", os.fsencode(arguments.key), topic=arguments.topic))
+
+
+def _written(arguments: Arguments, answer: tuple[Header, bytes]) -> int:
+    from streamline_core.explain import json_value
+
+    said = {"topic": arguments.topic, "key": json_value(os.fsencode(arguments.key)), "offset": answer[0]["offset"]}
+    show(arguments, said, lambda _: None)
     return WELL
 
 

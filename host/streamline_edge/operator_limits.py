@@ -24,7 +24,7 @@ def read(data_dir: str) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # who opens the data directory says what it is
         return {}
     except OSError as e:
         raise refused(str(path), f"cannot be read ({e})") from None

@@ -1,17 +1,18 @@
 """`streamline-cli edge produce` and `consume`: records from standard input, and to standard output.
 
-Rule: a record is a line, byte for byte; how many were stored is said on standard error, whatever ends the command.
+Rule: a record is a line, byte for byte; how many were stored is said on standard error, or with --json on standard output, whatever ends
+the command.
 """
 
 from __future__ import annotations
 
 import sys
 
-from .commands import WELL, Arguments, Commands, client, data_dir
+from .commands import WELL, Arguments, Commands, client, data_dir, show
 
 
 def add(commands: Commands) -> None:
-    produce = commands.add("produce", _produce, "store each line of standard input as a record", json=False)
+    produce = commands.add("produce", _produce, "store each line of standard input as a record")
     produce.add_argument("topic", metavar="TOPIC")
     keys = produce.add_mutually_exclusive_group()
     keys.add_argument("--key", metavar="K", help="the key of all records")
@@ -46,11 +47,9 @@ def _produce(arguments: Arguments) -> int:
     try:
         producer.run(sys.stdin.fileno())
     finally:
-        print(
-            f"{producer.lines} lines: {producer.stored} stored, {producer.repeats} repeats skipped",
-            file=sys.stderr,
-            flush=True,
-        )
+        counts = {"lines": producer.lines, "stored": producer.stored, "repeats": producer.repeats}
+        text = f"{producer.lines} lines: {producer.stored} stored, {producer.repeats} repeats skipped"
+        show(arguments, counts, lambda said: print(text, file=sys.stderr, flush=True))
     return WELL
 
 

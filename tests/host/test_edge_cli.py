@@ -72,6 +72,8 @@ def test_keys(agent: AgentProcess) -> None:
     assert done.stderr == b"3000 lines: 3000 stored, 0 repeats skipped\n"
     done = agent.cli("produce", "k", "--key-field", "k", "--producer", "p", stdin=lines(3000))
     assert done.stderr == b"3000 lines: 0 stored, 3000 repeats skipped\n"
+    told = agent.cli("produce", "here", "--json", stdin=b"a\nb\n")
+    assert json.loads(told.stdout) == {"lines": 2, "stored": 2, "repeats": 0} and told.stderr == b""
     seen: list[dict[str, str]] = []
     for partition in "012":
         rows = [json.loads(row) for row in agent.cli("consume", "k", "--partition", partition, "--json").stdout.splitlines()]
@@ -301,6 +303,8 @@ def test_keys_of_any_bytes_and_of_any_number(keyed: AgentProcess) -> None:
     assert json.loads(keyed.cli("keys", "mine", "--json").stdout) == [{"base64": "/1tyZWRdGw=="}]
     shown = keyed.cli("conflicts", "explain", "mine", odd).stdout
     assert b"\x1b" not in shown and b"base64:/1tyZWRdGw==" in shown
+    told = [json.loads(keyed.cli(*words, "--json").stdout) for words in (("set", "mine", "told", "1"), ("delete", "mine", "told"))]
+    assert told == [{"topic": "mine", "key": "told", "offset": told[0]["offset"] + n} for n in range(2)]
     assert keyed.cli("set", "mine", "-", "--", "-5").returncode == 0 and keyed.cli("get", "mine", "-").stdout == b"-5\n"
     done = keyed.cli("produce", "state", "--key-field", "n", stdin=lines(5000))
     assert done.returncode == 0, done
