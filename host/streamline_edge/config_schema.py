@@ -173,7 +173,7 @@ _KINDS: dict[Callable[..., object], Callable[[Any], Schema]] = {
     read_ms: _with_unit(TIME_PATTERN),
     read_node_id: lambda _: _name(NODE_ID_CHARS_MAX),
     read_number: lambda allowed: _range("number", allowed),
-    read_port: lambda _: _text(f"^(/|({'|'.join(PORT_SCHEMES)})://)[\\s\\S]"),
+    read_port: lambda _: _text(f"^(/[\\s\\S]|({'|'.join(PORT_SCHEMES)})://[^/?]+:[0-9]+([/?][\\s\\S]*)?$)"),
     read_priorities: lambda _: {
         "type": "object", "propertyNames": _name(TOPIC_CHARS_MAX), "additionalProperties": _range("integer", (1, 10)),
     },

@@ -145,7 +145,8 @@ def _read_url(value: object, allowed: "tuple[str, ...]", lines: "tuple[str, ...]
 def read_port(value: object, allowed: object) -> str:
     text = read_text(value, None)
     scheme, found, rest = text.partition("://")
-    if (found and scheme in PORT_SCHEMES and rest) or (text[0] == "/" and len(text) > 1):
+    host, _, port = rest.partition("?")[0].partition("/")[0].rpartition(":")
+    if (found and scheme in PORT_SCHEMES and host and port.isdigit()) or (text[0] == "/" and len(text) > 1):
         return text
     words = " or ".join(["%s://HOST:PORT" % s for s in PORT_SCHEMES])
     raise ValueError("%s is not allowed; use a device such as /dev/ttyACM0, or %s" % (show(value), words))

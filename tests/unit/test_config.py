@@ -215,6 +215,12 @@ def test_serial_lines_have_defaults_and_what_is_wrong_with_one_is_named():
         ("socket://h:1", 9600, "b", "p"),
     ]
     assert EdgeConfig.from_dict(base).serial == []
+    for port in ("rfc2217://10.0.0.1:2217?logging=debug", "socket://[::1]:9"):
+        given["serial"] = [{"port": port}]
+        assert EdgeConfig.from_dict(given).serial[0].port == port
+    for port in ("socket://host", "socket://:1", "socket://h:", "rfc2217://h:x", "socket://h/:1"):
+        given["serial"] = [{"port": port}]
+        assert list(problems(given)) == ["serial[0].port"], port
     given["serial"] = [
         {"port": "COM3"}, {"port": "spy://x"}, {}, {"port": "/dev/a", "baud": 1}, {"port": "/dev/a", "node_id": "n"}, {"port": "socket://"},
         {"port": "/dev/b", "node_id": "x"}, {"port": "/dev/c", "node_id": "x", "speed": 1},
