@@ -17,8 +17,8 @@ SHELL = "streamline_board"
 NEVER = ("hub*", "feed_filter", "ports")  # the cloud's side, and types
 ONLY_FOR = {  # modules of the core that nothing else needs
     "sync": (
-        "link", "session", "sender", "receiver", "outlet", "schedule", "credit", "downlink", "feed", "log_feed", "recut", "gate",
-        "sync_windows", "pacing",
+        "link", "session", "handshake", "offers", "sender", "receiver", "outlet", "schedule", "credit", "downlink", "feed", "log_feed",
+        "recut", "gate", "sync_windows", "pacing",
     ),
     "mqtt": ("mqtt*",),
     "serial": ("serial_*",),

@@ -62,7 +62,7 @@ async def through_nowait(agent: Agent, records: list[bytes], count: int) -> None
         except QueueFull as full:
             await agent.room(full)
         await asyncio.sleep(0)
-    while agent.node_buffered():
+    while agent.producer.buffered_bytes():
         await agent.room()
 
 

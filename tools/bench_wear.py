@@ -16,7 +16,8 @@ from soak_far_end import Clock as HubClock
 from soak_far_end import CountingStore, Entropy
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import EdgeConfig
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_core.node import Node
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,7 +185,7 @@ def day(secs: int, settings: dict[str, Any]) -> tuple[CountingFlash, Files, Coun
     node.open()
     hub = Hub(HubConfig(), hub_clock, Entropy(), store, Codecs(NONE))  # type: ignore[arg-type]
     hub.open()
-    node.link_up()
+    node.link.up()
     steps = 1000 // STEP_MS
     for step in range((secs + 10) * steps):
         if step % steps == 0 and step < secs * steps:
@@ -193,13 +194,13 @@ def day(secs: int, settings: dict[str, Any]) -> tuple[CountingFlash, Files, Coun
         node.tick()
         for ticket, error in storage.completed():
             node.synced(ticket, error)
-        while (frame := node.next_frame()) is not None:
+        while (frame := node.link.next_frame()) is not None:
             hub.receive("board", bytes(frame))
         hub.tick()
         for ticket in store.completed():
             hub.committed(ticket)
         while (row := hub.next_frame()) is not None:
-            node.receive(bytes(row[1]))
+            node.link.receive(bytes(row[1]))
     if store.count != secs:
         raise RuntimeError("%d of %d records arrived" % (store.count, secs))
     return flash, files, store

@@ -11,7 +11,8 @@ from typing import Any
 
 from streamline_core import mqtt_packets as packets
 from streamline_core.batch import batches, records
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_core.store_ops import ChunkReceived, GapReceived, NodeSeen, StreamState, TopicDefined
 from streamline_host.codecs import codecs
 

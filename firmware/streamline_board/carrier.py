@@ -159,7 +159,7 @@ class Carrier:
         self.connected = True
         self.up_ms = now_ms
         self._backoff.up(now_ms)
-        self._node.link_up()
+        self._node.link.up()
 
     def _down(self, reason):
         """Frames cannot travel, whether or not they could before."""
@@ -167,7 +167,7 @@ class Carrier:
             self.connected = False
             self.down_ms = self._clock.monotonic_ms()
         self.reason = reason
-        self._node.link_down(reason)
+        self._node.link.down(reason)
 
     def _read(self, now_ms):
         for _ in range(READS_PER_TURN):
@@ -208,7 +208,7 @@ class Carrier:
 
     def _next_frame(self):
         """The node's next frame; None where there is none, or others have their turn first."""
-        frame = self._node.next_frame() if self._frames < FRAMES_PER_TURN else None
+        frame = self._node.link.next_frame() if self._frames < FRAMES_PER_TURN else None
         if frame is not None:
             self._frames += 1
         return frame

@@ -54,7 +54,7 @@ def _topics(connection):
 def _sync(connection, header):
     node, action = connection.node, header.get("action")
     if action == "now":
-        node.sync_now()
+        node.link.sync_now()
     elif action == "pause":
         node.pause()
     elif action == "resume":

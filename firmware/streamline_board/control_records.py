@@ -143,7 +143,7 @@ def consume(connection, header, body):
     if header.get("consumer") is not None:
         reader = node.consumers.open(text(header, "consumer"), topic, partition, feed)
     else:
-        reader = (node.feed_consumer if feed else node.consumer)(topic, partition, start)
+        reader = node.consumer(topic, partition, start, feed)
     connection.begin(header, _consume(reader, follow, node.config.log.batch_bytes))
 
 

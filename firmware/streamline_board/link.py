@@ -114,7 +114,7 @@ class BoardLink(Carrier):
 
     def _message(self, topic, payload):
         if topic == self._rx:
-            self._node.receive(payload)
+            self._node.link.receive(payload)
         elif topic.endswith("/ask"):
             self._asked(payload)
         elif topic == self._hub or topic == self._status:
@@ -124,7 +124,7 @@ class BoardLink(Carrier):
             except (ValueError, KeyError, TypeError, AttributeError):
                 return  # whoever can publish can send nonsense
             if topic == self._hub:
-                self._node.hub_status(online, boot)
+                self._node.link.hub_status(online, boot)
             elif not online:  # the death of an earlier connection, which the broker saw after our birth
                 self._mqtt.publish(self._status, self._presence(True), 1, True)
 

@@ -13,6 +13,7 @@ import time
 
 from streamline_core import VERSION
 from streamline_core.errors import StreamlineError, UsageError
+from streamline_core.no_link import NoLink
 
 from . import heap
 from .ports import BoardClock, BoardEntropy
@@ -26,7 +27,6 @@ OTHERS = ("ledger", "topics", "queue", "resources", "consumers")
 class SafeNode:
     """Stands in the place of the node for a link and for who asks."""
 
-    link = None
     memory_errors = 0  # the link counts them
     _resources = _queue = None
 
@@ -34,6 +34,7 @@ class SafeNode:
         self.config = config
         self.clock = clock
         self.reason = reason
+        self.link = NoLink()
         self.own_answers = {"status": self.status, "health": self.health}
         for op in OTHERS:
             self.own_answers[op] = self._nothing
@@ -52,23 +53,6 @@ class SafeNode:
 
     def _nothing(self):
         raise UsageError("the node is in safe mode and has no logs open: " + self.reason)
-
-    # As a link calls a node
-
-    def link_up(self):
-        pass
-
-    def link_down(self, reason):
-        pass
-
-    def hub_status(self, online, boot):
-        pass
-
-    def receive(self, frame):
-        pass
-
-    def next_frame(self):
-        return None
 
 
 def run(config, reason, network=None, feed=None):

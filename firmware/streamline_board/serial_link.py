@@ -97,7 +97,7 @@ class SerialLink(Carrier):
         elif self._connection:  # else it is for a board that was here before
             self._heard_ms = now_ms
             if kind == packets.FRAME:
-                self._node.receive(payload)
+                self._node.link.receive(payload)
             elif kind == packets.ASK:
                 self._asked(payload)
 
@@ -118,7 +118,7 @@ class SerialLink(Carrier):
             self._down(_why(said))
         if self._connection and said.online is not None and self._hub != (said.online, said.boot):
             self._hub = (said.online, said.boot)
-            self._node.hub_status(said.online, said.boot)
+            self._node.link.hub_status(said.online, said.boot)
 
     def _cut(self, reason, now_ms):
         self._heard_ms = -1

@@ -18,7 +18,7 @@ def status(node, link):
     said["version"] = VERSION
     said["interpreter"] = "MicroPython %d.%d" % sys.implementation[1][:2]
     said.update(heap.figures())
-    failed = [(log.folder, log.failure) for log in node.every_log() if log.failure is not None]
+    failed = [(log.folder, log.failure) for log in node.partitions.every_log() if log.failure is not None]
     said["storage_failures"] = ["%s: %s" % row for row in failed]
     if link is not None and hasattr(link.source, "failures"):
         said["application_failures"], said["application_error"] = link.source.failures, link.source.error

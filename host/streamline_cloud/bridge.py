@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamline_core.errors import ProtocolError, UsageError
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_core.stream import check_node_id
 from streamline_core.tables import check_key
 from streamline_core.topic import TopicDefinition, partition_of

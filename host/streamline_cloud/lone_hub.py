@@ -8,7 +8,8 @@ import asyncio
 from pathlib import Path
 
 from streamline_core.errors import StreamlineError
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_host.codecs import codecs
 from streamline_host.ports import SystemClock, SystemEntropy
 

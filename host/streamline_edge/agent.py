@@ -1,8 +1,7 @@
 """The edge agent: the asyncio shell around one Node, and the Python API for applications inside this process.
 
-Rule: the node decides, this file only wakes it: after any input it gets its turn soon, once, however many inputs there
-were. Nothing here is done per record beyond handing it over. Knows nothing of the control socket and of ingest, which
-use it as an application does.
+Rule: the node decides, this file only wakes it: after any input it gets its turn soon, once, however many inputs there were. Nothing here
+is done per record: those go through `producer.py`. Knows nothing of the control socket and of ingest, which use it as an application does.
 """
 
 from __future__ import annotations
@@ -10,15 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from streamline_core import VERSION
-from streamline_core.batch import HEADER_BYTES
-from streamline_core.control_records import ACKS
-from streamline_core.errors import BacklogFull, QueueFull, StorageFull, StreamlineError, UsageError
+from streamline_core.errors import QueueFull, StorageFull, StreamlineError, UsageError
 from streamline_core.health import Health, limit_problems, waits
 from streamline_core.node import Node
 from streamline_core.resources import CONNECTIONS
@@ -29,9 +23,9 @@ from streamline_host.ports import SystemClock, SystemEntropy
 from . import config_reload, leftovers
 from .carried_node import CarriedLine
 from .keyed_topics import KeyedTopics, load_merges
-from .limited import MEMORY_LOOK_SECS, MEMORY_SECS_MAX, Limited
-from .plain_values import Headers, plain_bytes, plain_record
+from .limited import Limited
 from .posix_storage import PosixStorage
+from .producer import Producer
 from .readers import Readers
 from .uplink import Uplink
 from .waiters import RecordLost, Waiters
@@ -46,15 +40,14 @@ __all__ = ["Agent", "QueueFull", "RecordLost", "StorageFull", "StreamlineError",
 
 log = logging.getLogger("streamline.agent")
 
-LENGTH_BYTES = 2  # of each value in a dense batch
-SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 CLOSE_SECS_MAX = 10.0
 RECOVER_SECS_MAX = 10.0
 HEALTH_SECS = 5.0
 
 
 class Agent(Readers, KeyedTopics, Limited):
-    """One edge node in this process. Use from one event loop: `start`, produce and consume, `stop`.
+    """One edge node in this process. Use from one event loop: `start`, produce and consume, `stop`. `produce`, `produce_many`,
+    `produce_nowait`, `room` and `delete` are those of `Producer`.
 
     Raises (start): UsageError where another agent holds the data directory, the configuration cannot be honoured, or a merge module does
     not load.
@@ -63,7 +56,7 @@ class Agent(Readers, KeyedTopics, Limited):
     def __init__(self, config: EdgeConfig) -> None:
         self.config = config
         self._clock = SystemClock()
-        self._tick_soon = False
+        self.tick_soon = False  # the node has its turn soon, as `poke` wants it
         self._timer: asyncio.TimerHandle | None = None
         self._health_timer: asyncio.TimerHandle | None = None
         self._running = False
@@ -80,6 +73,9 @@ class Agent(Readers, KeyedTopics, Limited):
         try:
             self.node = Node(config, self._clock, self._storage, SystemEntropy(), codecs(config.sync.compression), merges, ProcessMeter())
             self._waiters = Waiters(loop)
+            producer = self.producer = Producer(self, self._waiters)
+            self.produce, self.produce_many, self.delete = producer.produce, producer.produce_many, producer.delete
+            self.produce_nowait, self.room = producer.produce_nowait, producer.room
             self._needs()
             self.node.open()
             self.node.resources.opened()
@@ -91,7 +87,7 @@ class Agent(Readers, KeyedTopics, Limited):
         except BaseException:
             self._storage.close()
             raise
-        self._leftovers = leftovers.find(self._storage, [stream.folder for stream in self.node.every_log()])
+        self._leftovers = leftovers.find(self._storage, [stream.folder for stream in self.node.partitions.every_log()])
         for problem in leftovers.problems(self._leftovers):
             log.warning("%s", problem)
         self.health = Health(self._clock.monotonic_ms())
@@ -125,7 +121,7 @@ class Agent(Readers, KeyedTopics, Limited):
         await asyncio.gather(*[line.stop() for line in self.lines])
         if self.uplink is not None:
             await self.uplink.stop()
-            self.node.link_down("the agent stops")
+            self.node.link.down("the agent stops")
         self.node.close()
         deadline = self._loop.time() + CLOSE_SECS_MAX
         while not self.node.idle and self._loop.time() < deadline:
@@ -146,169 +142,6 @@ class Agent(Readers, KeyedTopics, Limited):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
-
-    # Producing.
-
-    async def produce(
-        self,
-        topic: str,
-        value: bytes | str,
-        key: bytes | str | None = None,
-        headers: Headers | None = None,
-        timestamp: int | datetime | None = None,
-        ack: str = "durable",
-    ) -> int:
-        """Store one record and wait for `ack`: "buffered" (accepted), "durable" (on the disk), "cloud" (committed
-        there).
-
-        value, key: bytes, or text that becomes UTF-8. headers: (name, bytes) pairs. timestamp: ms since 1970 UTC or a
-        datetime. Waits while the buffer is full. Returns the offset in its partition. Raises: UsageError (unknown
-        topic, too large, no key for a keyed topic), StorageFull, QueueFull (sync.max_queue_size), RecordLost (ack "cloud").
-        """
-        if ack != "durable":
-            self.check_ack(topic, ack)
-        if key is not None or timestamp is not None or headers or type(value) is not bytes:
-            value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
-        while True:
-            try:
-                stream, offset = self.node.produce(topic, value, key, headers, timestamp)
-                break
-            except QueueFull as full:
-                await self.room(full)
-        if not self._tick_soon:
-            self.poke()
-        if ack == "buffered":
-            return offset
-        wait = self._waiters.durable if ack == "durable" else self._waiters.cloud
-        return await wait(stream, offset, offset + 1)
-
-    async def delete(self, topic: str, key: bytes | str, ack: str = "durable") -> int:
-        """Delete a key of a keyed topic, and wait for `ack`; it need not be there. Returns and raises as `produce`."""
-        self.check_ack(topic, ack)
-        plain = plain_bytes("key", key)
-        while True:
-            try:
-                stream, offset = self.node.delete(topic, plain)
-                break
-            except QueueFull as full:
-                await self.room(full)
-        self.poke()
-        if ack == "buffered":
-            return offset
-        wait = self._waiters.durable if ack == "durable" else self._waiters.cloud
-        return await wait(stream, offset, offset + 1)
-
-    def produce_nowait(
-        self,
-        topic: str,
-        value: bytes | str,
-        key: bytes | str | None = None,
-        headers: Headers | None = None,
-        timestamp: int | datetime | None = None,
-    ) -> int:
-        """Accept one record into the buffer and return its offset at once; it becomes durable within the commit
-        interval.
-
-        Raises: QueueFull when log.buffer_bytes wait for the disk (let the loop run, then try again), and as `produce`.
-        """
-        if key is not None or timestamp is not None or headers or type(value) is not bytes:
-            value, key, headers, timestamp = plain_record(value, key, headers, timestamp)
-        offset = self.node.produce(topic, value, key, headers, timestamp)[1]
-        if not self._tick_soon:
-            self.poke()
-        return offset
-
-    async def produce_many(self, topic: str, values: Iterable[bytes], ack: str = "durable", partition: int = -1) -> int:
-        """Store many values, in order, and wait for `ack` of the last. Waits while the buffer is full.
-
-        values: bytes only. partition: -1 lets the node choose for each slice. Returns how many were stored. Raises as
-        `produce`.
-        """
-        self.check_ack(topic, ack)
-        everything = values if isinstance(values, list) else list(values)
-        self._check_all(topic, everything, partition)
-        waits: deque[asyncio.Future[int]] = deque()
-        async for stream, first, end in self.slices(topic, everything, partition):
-            self.poke()
-            if ack == "durable" and end > first:
-                waits.append(self._waiters.durable(stream, first, end))
-            elif ack == "cloud" and end > first:
-                waits.append(self._waiters.cloud(stream, first, end))
-            await asyncio.sleep(0)
-            while waits and waits[0].done():
-                waits.popleft().result()
-        for wait in waits:
-            await wait
-        return len(everything)
-
-    async def slices(
-        self, topic: str, values: list[bytes], partition: int = -1, producer: int = 0, sequence: int = 0
-    ) -> AsyncIterator[tuple[Log, int, int]]:
-        """Hand values to the node, as many at once as its limits take, and wait for room: (log, first offset, next offset) of each slice.
-
-        Raises as `produce`; slices that were given are stored."""
-        at, size = 0, SLICE_RECORDS
-        while at < len(values):
-            part = values[at : at + size]
-            try:
-                stored = self.node.produce_many(topic, part, partition, producer, sequence + at)
-            except QueueFull as full:
-                if len(part) > 1 and not self._fits(full):
-                    size = max(1, len(part) // 2)
-                else:
-                    await self.room(full)
-                continue
-            at += len(part)
-            yield stored
-
-    async def _memory_freed(self, full: QueueFull) -> None:
-        """Wait until memory is free again. Raises `full` where that takes too long."""
-        give_up = self._loop.time() + MEMORY_SECS_MAX
-        while self.node.resources.memory_full:
-            if self._loop.time() > give_up:
-                raise full
-            await asyncio.sleep(MEMORY_LOOK_SECS)
-            self.poke()
-
-    def _fits(self, full: QueueFull) -> bool:
-        """Whether what was refused would fit if there were room: not where it alone is more than the buffer, or the queue, holds."""
-        if isinstance(full, BacklogFull):
-            return full.fits
-        return self.node_buffered() > 0 or self.node.resources.memory_full or self.node.evictor.catching_up
-
-    def check_ack(self, topic: str, ack: str) -> None:
-        if ack not in ACKS:
-            raise UsageError(f"ack {ack!r} is not allowed; use one of {', '.join(ACKS)}")
-        if ack == "cloud" and (self.config.cloud_endpoint is None or self.node.log(topic).local):
-            raise UsageError(f"ack 'cloud' would wait for ever: {topic} never goes to a cloud from here; use durable")
-
-    def _check_all(self, topic: str, values: list[bytes], partition: int) -> None:
-        """Refuse what the log would refuse later, before any of it is stored."""
-        strange = set(map(type, values)) - {bytes}
-        if strange:
-            raise UsageError(f"produce_many takes bytes, not {strange.pop().__name__}")
-        most = self.node.log(topic, max(0, partition)).limits.batch_bytes - HEADER_BYTES - LENGTH_BYTES
-        if values and max(map(len, values)) > most:
-            raise UsageError(f"a record of {max(map(len, values))} bytes is too large for {topic}: at most {most} fit a batch")
-
-    def node_buffered(self) -> int:
-        """Bytes accepted and not yet durable, of the fullest log."""
-        return max((stream.buffered_bytes for stream in self.node.logs()), default=0)
-
-    async def room(self, full: QueueFull | None = None) -> None:
-        """Wait until what was full may have room: something became durable, or reached the cloud, or memory is free again. Without `full`:
-        until something that is buffered became durable. Raises `full` where waiting is no use, or not wanted."""
-        if isinstance(full, BacklogFull):
-            if not full.waits:
-                raise full
-            await self._waiters.backlog()
-        elif full is not None and self.node.resources.memory_full:
-            await self._memory_freed(full)
-        elif self.node_buffered() or self.node.evictor.catching_up:
-            self.poke()
-            await self._waiters.room()
-        elif full is not None:
-            raise full
 
     # Looking and steering.
 
@@ -341,7 +174,7 @@ class Agent(Readers, KeyedTopics, Limited):
         self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), problems, waits(node))
 
     def sync_now(self) -> None:
-        self.node.sync_now()
+        self.node.link.sync_now()
         self.poke()
 
     def pause(self) -> None:
@@ -366,28 +199,12 @@ class Agent(Readers, KeyedTopics, Limited):
             self.poke()
         return found
 
-    def durable(self, stream: Any, first: int, end: int) -> asyncio.Future[int]:
-        """For the doors (control socket, ingest), which hand records to `node` themselves: answered when they are on the disk."""
-        self.poke()
-        return self._waiters.durable(stream, first, end)
-
-    def reached(self, ack: str, stream: Any, first: int, end: int) -> asyncio.Future[int]:
-        """As `durable`, for any of `control_records.ACKS`."""
-        if ack == "durable":
-            return self.durable(stream, first, end)
-        self.poke()
-        if ack == "cloud":
-            return self._waiters.cloud(stream, first, end)
-        accepted: asyncio.Future[int] = self._loop.create_future()
-        accepted.set_result(first)
-        return accepted
-
     # The shell.
 
     def poke(self) -> None:
         """Let the node have its turn soon."""
-        if not self._tick_soon and self._running:
-            self._tick_soon = True
+        if not self.tick_soon and self._running:
+            self.tick_soon = True
             self._loop.call_soon(self._tick)
 
     def _synced(self, ticket: int, error: Exception | None) -> None:
@@ -398,7 +215,7 @@ class Agent(Readers, KeyedTopics, Limited):
         self.poke()
 
     def _tick(self) -> None:
-        self._tick_soon = False
+        self.tick_soon = False
         deadline_ms = self.node.tick()
         if self.uplink is not None and self.uplink.pump():
             self.poke()
@@ -407,7 +224,7 @@ class Agent(Readers, KeyedTopics, Limited):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if deadline_ms is not None and deadline_ms >= 0 and not self._tick_soon and self._running:
+        if deadline_ms is not None and deadline_ms >= 0 and not self.tick_soon and self._running:
             delay_ms = max(0, deadline_ms - self._clock.monotonic_ms())
             self._timer = self._loop.call_later(delay_ms / 1000, self.poke)
 

@@ -92,6 +92,7 @@ class ControlServer:
 class _Connection:
     def __init__(self, agent: Agent, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.agent = agent
+        self._producer = agent.producer
         self._reader = reader
         self._writer = writer
         self._free = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -212,33 +213,28 @@ class _Connection:
         Returns (who is told when they have got so far, how many were new, how many repeats).
         """
         values, keys = records_of(header, body)
-        ack, node = ack_of(header), self.agent.node
+        ack, node, reached = ack_of(header), self.agent.node, self._producer.reached
         last = node.log(topic, max(0, partition)).producers.last(producer) if producer else -1  # accepted ones too: many are under way
         repeats = repeats_of(last, producer, partition, sequence, len(values))
         values, keys, sequence = values[repeats:], keys[repeats:] if keys else None, sequence + repeats
         if not values:
             stream = node.log(topic, max(0, partition))
-            return self.agent.reached(ack, stream, stream.next, stream.next), 0, repeats
-        self.agent.check_ack(topic, ack)
+            return reached(ack, stream, stream.next, stream.next), 0, repeats
+        self._producer.check_ack(topic, ack)
         if keys is None:
-            slices = [self.agent.reached(ack, *slice) async for slice in self.agent.slices(topic, values, partition, producer, sequence)]
+            slices = [reached(ack, *slice) async for slice in self._producer.slices(topic, values, partition, producer, sequence)]
             return (slices[0] if len(slices) == 1 else _all(slices)), len(values), repeats
         waits: dict[Any, tuple[int, int]] = {}
         for i, (value, key) in enumerate(zip(values, keys, strict=True)):
-            while True:
-                try:
-                    stream, first = node.produce(topic, value, key, None, None, producer, sequence + i, partition)
-                    break
-                except QueueFull as full:
-                    await self.agent.room(full)
+            stream, first = await self._producer.accepted(node.produce, topic, value, key, None, None, producer, sequence + i, partition)
             waits[stream] = (waits.get(stream, (first, 0))[0], first + 1)
-        futures = [self.agent.reached(ack, stream, *ends) for stream, ends in waits.items()]
+        futures = [reached(ack, stream, *ends) for stream, ends in waits.items()]
         return (futures[0] if len(futures) == 1 else _all(futures)), len(values), repeats
 
     async def _settled(self, topic: str, partition: int) -> None:
         """Until everything accepted so far is durable."""
         stream = self.agent.node.log(topic, partition)
-        await self.agent.durable(stream, stream.next, stream.next)
+        await self._producer.durable(stream, stream.next, stream.next)
 
     async def consume(self, header: Header, body: bytes) -> None:
         """Answered in pieces, beside other requests, until the durable end, or (follow) until the connection ends."""

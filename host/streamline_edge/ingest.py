@@ -92,19 +92,15 @@ class Ingest:
         if rule is None:
             self._link.ack(delivery)
             return
-        while True:
-            try:
-                stream, offset = self._agent.node.produce(rule.topic, payload, _key(rule, topic))
-                break
-            except QueueFull as full:
-                await self._agent.room(full)
-            except UsageError as e:
-                # It can never be stored. Not acknowledging it would stop all that come behind it.
-                self.refused += 1
-                log.error("message of %d bytes on %s refused: %s", len(payload), topic, e)
-                self._link.ack(delivery)
-                return
-        self._agent.durable(stream, offset, offset + 1).add_done_callback(
+        try:
+            stream, offset = await self._agent.producer.accepted(self._agent.node.produce, rule.topic, payload, _key(rule, topic))
+        except UsageError as e:
+            # It can never be stored. Not acknowledging it would stop all that come behind it.
+            self.refused += 1
+            log.error("message of %d bytes on %s refused: %s", len(payload), topic, e)
+            self._link.ack(delivery)
+            return
+        self._agent.producer.durable(stream, offset, offset + 1).add_done_callback(
             lambda done: self._durable(done, (topic, payload, delivery))
         )
 

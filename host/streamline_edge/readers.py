@@ -68,7 +68,7 @@ class Readers:
 
     def reader(self, topic: str, partition: int, offset: int, feed: bool) -> Consumer:
         """Raises: UsageError."""
-        return self.node.feed_consumer(topic, partition, offset) if feed else self.node.consumer(topic, partition, offset)
+        return self.node.consumer(topic, partition, offset, feed)
 
     async def pieces(self, reader: Consumer, follow: bool) -> AsyncIterator[Sequence[Record | Gap]]:
         """What `consume` gives, in the lists in which the log gives it."""

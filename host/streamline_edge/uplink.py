@@ -117,7 +117,7 @@ class Uplink:
             if piece is not None:
                 self._node_link.publish_piece(piece)
                 continue
-            frame = self._node.next_frame()
+            frame = self._node.link.next_frame()
             if frame is None:
                 self._wake(self._answers.deadline_ms())
                 return False
@@ -149,18 +149,18 @@ class Uplink:
 
     def _up(self) -> None:
         log.info("connected to %s", self.url)
-        self._node.link_up()
+        self._node.link.up()
         self._on_input()
 
     def _down(self, reason: str) -> None:
         log.info("no connection to %s: %s", self.url, reason)
         self._answers.clear()
-        self._node.link_down(reason)
+        self._node.link.down(reason)
         self._on_input()
 
     def _frame(self, payload: bytes) -> None:
         self.frames_in += 1
-        self._node.receive(payload)
+        self._node.link.receive(payload)
         self._on_input()
 
     def _ask(self, payload: bytes) -> None:
@@ -168,5 +168,5 @@ class Uplink:
         self._on_input()
 
     def _hub(self, online: bool, boot: str) -> None:
-        self._node.hub_status(online, boot)
+        self._node.link.hub_status(online, boot)
         self._on_input()

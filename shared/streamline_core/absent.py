@@ -1,8 +1,7 @@
-"""What stands in the place of tables and feeds on a node that has no keyed topic, or takes nothing from the cloud, and of the link in an
-image without edge-sync: a board pays for every module that it loads.
+"""What stands in the place of tables and feeds on a node that has no keyed topic, or takes nothing from the cloud: a board pays for every
+module that it loads.
 
-Rule: the same methods as `tables.Tables`, `downlink.Downlink` and `link.Link`, as far as a node and its shell call them whether or not
-there are any.
+Rule: the same methods as `tables.Tables` and `downlink.Downlink`, as far as a node and its shell call them whether or not there are any.
 """
 
 from .errors import UsageError
@@ -33,35 +32,6 @@ class NoTables:
 
     def status(self) -> "list[dict[str, Any]]":
         return []
-
-
-class NoPacing:
-    bandwidth_limit = cpu_percent = 0
-    waits_for_cpu = False
-
-    def spent(self, count: int) -> None:
-        pass
-
-
-class NoLink:
-    state = "local"
-    why = "this image has no edge-sync"
-    why_waiting = why_refused = ""
-    hub = session = None
-    paused = False
-    read_bytes = 0
-
-    def __init__(self) -> None:
-        self.pacing = NoPacing()
-        self.counters: "dict[str, int]" = {}
-
-    def tick(self) -> int:
-        return -1
-
-    def _nothing(self, *arguments: object) -> None:
-        pass
-
-    offer = allow = up = down = hub_status = receive = next_frame = sync_now = reconfigured = _nothing
 
 
 class NoDownlink:

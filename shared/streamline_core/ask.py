@@ -105,15 +105,14 @@ class Answers:
             self._pieces = self._answer(*self._pending.pop(0))
         for piece in self._pieces:
             self._due_ms = now_ms + len(piece) * 1000 // self._bytes_per_sec()
-            if self._node.link is not None:
-                self._node.link.pacing.spent(len(piece))
+            self._node.link.pacing.spent(len(piece))
             return piece
         self._pieces = None
         self._due_ms = now_ms + GAP_MS
         return None
 
     def _bytes_per_sec(self) -> int:
-        limit = self._node.link.pacing.bandwidth_limit if self._node.link is not None else 0
+        limit = self._node.link.pacing.bandwidth_limit
         return max(1, min(BYTES_PER_SEC_MAX, limit // LIMIT_SHARE)) if limit else BYTES_PER_SEC_MAX
 
     def _answer(self, id: str, op: str) -> "Iterator[bytes]":

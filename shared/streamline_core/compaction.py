@@ -73,8 +73,7 @@ class Compactor:
         """Do the next piece. Returns when to come again (monotonic ms), -1: when something changes."""
         if self.ticket:
             return -1
-        link = self._node.link
-        wait_ms = link.pacing.cpu_wait_ms(now_ms) if link is not None else 0
+        wait_ms = self._node.link.pacing.cpu_wait_ms(now_ms)
         if wait_ms:
             return now_ms + wait_ms
         try:
@@ -95,7 +94,7 @@ class Compactor:
         if evictor.budget.left * 100 > (evictor.stored_bytes + evictor.budget.left) * SPARE_PERCENT:
             return False
         best = None
-        for partition in node.partitions():
+        for partition in node.partitions.every():
             for log in partition.logs():
                 for i in range(len(log.bases)):
                     end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written

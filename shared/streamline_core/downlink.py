@@ -9,10 +9,10 @@ from .consumer import Consumer
 from .credit import CreditPool
 from .errors import ProtocolError, UsageError
 from .feed import FEED, FeedReceiver
+from .handshake import HUB
 from .keyed_feed import KeyedFeed
 from .log_feed import LogFeed
 from .partition import Partition
-from .session import HUB
 from .stream import StreamId
 from .topic import TopicDefinition, definition_from_wire
 
@@ -171,9 +171,9 @@ class Downlink:
 
     def _why_not_offered(self, feed: "Feed") -> str:
         """Why the hub does not take part in the topic with us: it meant another one, say."""
-        link = self._node.link
-        if link is not None and link.session is not None:
-            for sender in link.session.outlet.senders.values():
+        session = self._node.link.session
+        if session is not None:
+            for sender in session.outlet.senders.values():
                 if sender.refused and (sender.log.stream.topic, sender.log.stream.partition) == (feed.topic, feed.number):
                     return sender.refused
         return ""

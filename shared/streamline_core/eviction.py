@@ -63,7 +63,7 @@ class Evictor:
         """Look at what is stored, and give back what the limit demands; for `wanted` bytes more, only what nobody is owed goes (owed_too:
         also the rest). Returns whether the limit is kept."""
         node, stored = self._node, 0
-        logs = node.every_log()
+        logs = node.partitions.every_log()
         for log in logs:
             stored += log.total_bytes
         limit = self._storage_limit(stored)
@@ -103,7 +103,7 @@ class Evictor:
     def _evict(self, owed_too: bool) -> int:
         """Give back one segment. Returns its bytes; 0: nothing can go."""
         best = None
-        for partition in self._node.partitions():
+        for partition in self._node.partitions.every():
             for log in partition.logs():
                 if not log.bases:
                     continue

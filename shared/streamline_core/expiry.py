@@ -33,7 +33,7 @@ class Expiry:
             self._next_ms = now_ms + self._look_ms
             wall_ms = self._node.clock.wall_ms()
             if wall_ms is not None:
-                for partition in self._node.partitions():
+                for partition in self._node.partitions.every():
                     retention_ms = self._node.topics[partition.topic].retention_ms
                     if retention_ms:
                         for log in partition.logs():

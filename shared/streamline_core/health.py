@@ -107,7 +107,7 @@ def _row_problems(row: "dict[str, Any]") -> "list[str]":
 def waits(node: "Node") -> bool:
     """Whether it is by order that data stays here: paused, outside of a window or condition, or until the interval is over."""
     link = node.link
-    return link is None or link.paused or not link.allowed or node.clock.monotonic_ms() < link.sync_at_ms
+    return link.paused or not link.allowed or node.clock.monotonic_ms() < link.sync_at_ms
 
 
 def limit_problems(node: "Node") -> "list[str]":
@@ -123,7 +123,7 @@ def limit_problems(node: "Node") -> "list[str]":
             problems.append(over % (KEYS[kind], node.resources.usage()[kind], node.resources.limit(kind) or 0))
     elif limits.max_storage and evictor.stored_bytes > limits.max_storage:
         problems.append(over % ("max_storage", evictor.stored_bytes, limits.max_storage))
-    if link is not None and link.pacing.waits_for_cpu:
+    if link.pacing.waits_for_cpu:
         problems.append("sync waits for the processor (resources.max_cpu_percent: %d)" % link.pacing.cpu_percent)
     sync = node.config.sync
     if sync.max_queue_size or sync.max_queue_bytes:

@@ -1,14 +1,14 @@
 """The hub: the other side of a whole fleet, over one store: it takes what nodes write, and sends what flows down.
 
-Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is
-switched at the first frame that bears the new id, not at HELLO, so that nobody can end a session by repeating an old
-greeting. Knows nothing of MQTT or SQL.
+Rule: batch, watermark and cloud offsets are one transaction, and a WANT follows the commit. A node's session is switched at the first frame
+that bears the new id, not at HELLO, so that nobody can end one by repeating an old greeting. Knows nothing of MQTT or SQL.
 """
 
 from . import VERSION, frames
 from .backoff import jitter
 from .errors import ProtocolError, StreamlineError, UsageError
 from .frames import DATA, ERROR, HELLO
+from .handshake import HUB, Identity
 from .hlc import HybridClock
 from .hub_commits import CommitQueue
 from .hub_feeds import FeedSource, HubFeeds
@@ -18,9 +18,9 @@ from .hub_streams import IDLE_MS, HubStreams, StreamRefused
 from .hub_table import HubTable
 from .recovery import random_u32
 from .schedule import ALL
-from .session import HUB, OPEN, UNKNOWN_SESSION, Identity, Session
+from .session import OPEN, UNKNOWN_SESSION, Session
 from .store_ops import ChunkReceived, HubOpened, NodeSeen
-from .stream import check_node_id, check_topic
+from .stream import check_node_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from .codec import Codecs
     from .frames import Frame
+    from .hub_config import HubConfig
     from .ports import Clock, Entropy, Store
     from .receiver import StreamReceiver
     from .reconcile import Dot
     from .sender import Parting, StreamSender
     from .store_ops import Op
-    from .topic import TopicDefinition
 
 ERROR_INTERVAL_MS = 1000  # at most one ERROR to a node in that time
 SHORT_MS = 200  # how often those who have nothing to send are looked for, while others get no credit
@@ -41,38 +41,13 @@ RESTART_AWAY_MS = 1000
 VERSION_REFUSED = "version"
 VERSION_AWAY_MS = 60000
 NOTICES_MAX = 100
-TOMBSTONE_MS = 30 * 86400000
 HANDLE_MAX = 0xFFFF  # as DATA names it
-
-
-class HubConfig:
-    """node_id, fleet: names; credit_bytes: what may be under way to this hub; topics: definitions by name, or None to take up a topic
-    as the first node defines it; feed_bytes: of what one DATA frame to a node holds uncompressed, at least a largest batch;
-    tombstone_ms: how long a deletion is kept."""
-
-    def __init__(
-        self,
-        node_id: str = "cloud",
-        fleet: str = "default",
-        credit_bytes: int = 64 << 20,
-        topics: "dict[str, TopicDefinition] | None" = None,
-        feed_bytes: int = 1 << 18,
-        tombstone_ms: int = TOMBSTONE_MS,
-    ) -> None:
-        check_node_id(node_id)
-        check_topic(fleet)
-        self.node_id = node_id
-        self.fleet = fleet
-        self.credit_bytes = credit_bytes
-        self.topics = topics
-        self.feed_bytes = feed_bytes
-        self.tombstone_ms = tombstone_ms
 
 
 class Hub:
     """config: a HubConfig; the rest are the ports. `codecs` is what this hub can take."""
 
-    def __init__(self, config: HubConfig, clock: "Clock", entropy: "Entropy", store: "Store", codecs: "Codecs") -> None:
+    def __init__(self, config: "HubConfig", clock: "Clock", entropy: "Entropy", store: "Store", codecs: "Codecs") -> None:
         self.config = config
         self.nodes: "dict[str, NodeAtHub]" = {}
         self.boot = b""

@@ -7,9 +7,10 @@ does not wait for intervals and windows. Knows nothing of MQTT or of logs' insid
 from . import VERSION, frames
 from .backoff import Backoff, jitter
 from .errors import ProtocolError
+from .handshake import EDGE, Identity
 from .pacing import Pacing
 from .schedule import ALL, NOTHING, URGENT, Schedule
-from .session import EDGE, OPEN, Identity, Session
+from .session import OPEN, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from .codec import Codecs
     from .config import EdgeConfig, SyncConfig, TopicConfig
     from .downlink import Downlink
-    from .hub_feeds import FeedSource
+    from .hlc import HybridClock
     from .log import Log
     from .node import Node
+    from .partitions import Partitions
     from .ports import Entropy, Meter
     from .receiver import StreamReceiver
     from .reconcile import Dot
@@ -30,13 +32,11 @@ if TYPE_CHECKING:
     class LinkOwner(Protocol):
         """What the link asks of its node."""
 
+        clock: "HybridClock"
         downlink: "Downlink"
+        partitions: "Partitions"
         topics: "dict[str, TopicConfig]"
         memory_errors: int
-
-        def hub_opened(self, session: "Session") -> None: ...
-        def forked(self, log: "Log | FeedSource", parting: "Parting") -> None: ...
-        def offers(self) -> "list[Log]": ...
 
 
 REGREET_MS = 500
@@ -51,7 +51,7 @@ def make_link(node: "Node", config: "EdgeConfig", codecs: "Codecs", now: "Callab
     """The link of a node, with all the buffers that it will ever have."""
     raw_bytes = min(frames.RAW_BYTES_MAX // 2, (FRAMES_WORTH if codecs.compresses else 1) * config.frame_bytes_max)
     buf = bytearray(max(raw_bytes, config.log.batch_bytes) + frames.DATA_HEADER_BYTES)
-    me = Identity(config.node_id, EDGE, node.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
+    me = Identity(config.node_id, EDGE, node.state.storage_id, config.frame_bytes_max, len(buf), "streamline-edge " + VERSION)
     sync = config.sync
     backoff = Backoff(node.entropy, sync.retry.initial_ms, sync.retry.max_ms)
     cpu_ms = meter.cpu_ms if meter is not None else None
@@ -145,14 +145,6 @@ class Link:
             if self.session is not None:
                 self._drop(why)
             self._greet_at_ms = self._now()
-
-    def cost_percent(self, least_bytes: int) -> "int | None":
-        """How many bytes of the link data took for 100 that were stored; None before so many stored ones have gone."""
-        stored, wire = self.stored_bytes_out, self.wire_bytes_out
-        if self.session is not None:
-            stored += self.session.outlet.stored_bytes
-            wire += self.session.outlet.wire_bytes
-        return -(-wire * 100 // stored) if stored >= least_bytes else None
 
     def reconfigured(self) -> None:
         """Its part of the configuration has changed, which shapes its sessions."""
@@ -315,7 +307,7 @@ class Link:
     def _greet(self, now_ms: int) -> None:
         session = Session(self.me, self, self._codecs, self._entropy, self._buffer)
         self._shape(session)
-        for log in self._owner.offers():
+        for log in self._owner.partitions.offers():
             if self.allowed or self._owner.topics[log.stream.topic].urgent:
                 self._offer(session, log)
         self.session = session
@@ -350,14 +342,17 @@ class Link:
         self.why = ""
         if session.peer is not None:
             self.hub = session.peer.node_id
-        self._owner.hub_opened(session)
+        if session.wall_ms is not None and 0 <= session.round_trip_ms < ROUND_TRIP_MS_TRUSTED:
+            later_ms = self._owner.clock.learn(session.wall_ms + session.round_trip_ms // 2)
+            if later_ms is not None:
+                self._owner.partitions.mark_clock(later_ms)
 
     def ended(self, session: Session, code: str, text: str, away_ms: int) -> None:
         self._drop("%s: %s" % (code, text) if text else code)
         self._greet_at_ms = self._now() + away_ms + self._backoff.wait_ms()
 
     def forked(self, session: Session, sender: "StreamSender", parting: "Parting") -> None:
-        self._owner.forked(sender.log, parting)
+        self._owner.partitions.fork(sender.log, parting)
 
     def offered(self, session: Session, row: "Any") -> "StreamReceiver | None":
         topic = self._owner.topics.get(row[4])

@@ -59,7 +59,7 @@ class LocalConsumers:
         if self._node.topics[topic].kind == "keyed":
             raise UsageError("topic %s is keyed: it has no order to go through; watch its keys" % topic)
         if not feed:
-            return self._node.own(topic, number)
+            return self._node.partitions.get(topic, number)
         return self._node.downlink.feed_partition(topic, number)
 
     def _key(self, name: str, topic: str, number: int, feed: bool) -> "Key":

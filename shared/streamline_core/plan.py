@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .link import Link
     from .log import Log
     from .node import Node
 
@@ -42,11 +43,9 @@ def plan(node: "Node", budget_bytes: int) -> "dict[str, Any]":
     that would be used, and of each log that owes anything: topic, partition, epoch, priority, and records and bytes that leave and wait.
     JSON-able."""
     link = node.link
-    senders, cost = {}, None
-    if link is not None:
-        cost = link.cost_percent(MEASURED_BYTES_MIN)
-        if link.session is not None:
-            senders = {sender.log.folder: sender for sender in link.session.outlet.senders.values()}
+    senders, cost = {}, cost_percent(link)
+    if link.session is not None:
+        senders = {sender.log.folder: sender for sender in link.session.outlet.senders.values()}
     planned: "dict[int, _Planned]" = {}
     for log in node.logs():
         if not log.local and owed_records(log):
@@ -73,10 +72,19 @@ def plan(node: "Node", budget_bytes: int) -> "dict[str, Any]":
         "budget_bytes": budget_bytes,
         "link_bytes": budget_bytes - left,
         "cost_percent": cost,
-        "allowed": link is not None and link.allowed and not link.paused,
+        "allowed": link.allowed and not link.paused,
         "why": node.gate.why if node.gate is not None else "",
         "rows": rows,
     }
+
+
+def cost_percent(link: "Link") -> "int | None":
+    """How many bytes of the link data took for 100 that were stored; None before MEASURED_BYTES_MIN of these have gone."""
+    stored, wire = link.stored_bytes_out, link.wire_bytes_out
+    if link.session is not None:
+        stored += link.session.outlet.stored_bytes
+        wire += link.session.outlet.wire_bytes
+    return -(-wire * 100 // stored) if stored >= MEASURED_BYTES_MIN else None
 
 
 def _row(one: _Planned, priority: int) -> "dict[str, Any]":

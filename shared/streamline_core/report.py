@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .link import Link
     from .log import Log
     from .node import Node
 
@@ -18,10 +17,11 @@ if TYPE_CHECKING:
 CLOUD_TO_EDGE = DIRECTIONS.index("cloud_to_edge")  # nothing is produced to such a topic here
 
 
-def status(node: "Node", link: "Link") -> "dict[str, Any]":
+def status(node: "Node") -> "dict[str, Any]":
     """node, state (as `Link.state`), why it is not open, why the last frame was refused, hub, clock ("trusted" or "untrusted"),
     stored_bytes, codec, counters, memory_errors (how often there was no memory for something), the ledger as streams, what the cloud
     sends as feeds, keyed topics as tables."""
+    link = node.link
     return {
         "node": node.config.node_id,
         "state": link.state,
@@ -43,7 +43,7 @@ def ledger(node: "Node") -> "list[dict[str, Any]]":
     """A row for each log, sealed epochs first: produced = delivered + pending + lost (as the hub counts it, by cause) + unconfirmed
     (gaps that the hub has not confirmed, by cause). A local log owes nothing to anybody: only `produced` and its gaps count there."""
     refusals = {}
-    if node.link is not None and node.link.session is not None:
+    if node.link.session is not None:
         for sender in node.link.session.outlet.senders.values():
             refusals[sender.log.folder] = sender.refused
     return [_row(log, refusals.get(log.folder)) for log in node.logs() if log.definition[1:2] != (CLOUD_TO_EDGE,)]

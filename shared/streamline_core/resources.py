@@ -218,5 +218,5 @@ class ResourceManager:
             "eviction_policy": self._limits.eviction_policy,
             "evicted_bytes": self.evictor.evicted_bytes,
             "free_bytes": self._node.storage.free_bytes(),
-            "waits_for_cpu": self._node.link is not None and self._node.link.pacing.waits_for_cpu,
+            "waits_for_cpu": self._node.link.pacing.waits_for_cpu,
         }

@@ -89,7 +89,7 @@ class SyncQueue:
         """The oldest segment of a topic that is owed. Returns whether there was one. Raises QueueFull where it is not durable yet."""
         waits = False
         best: "Log | None" = None
-        for partition in self._node.partitions():
+        for partition in self._node.partitions.every():
             if partition.topic == topic and not partition.local:
                 for log in partition.logs():
                     if not owed_records(log) or log.failure is not None:

@@ -58,7 +58,7 @@ class FeedWorkload(Workload):
             definition = TopicDefinition(topic.get("kind", "log"), topic["direction"])
             self.world.hub.define(topic["topic"], definition)
         self.world.edges["e1"] = PoweredEdge(self, self.world)
-        self.reader = self.node.feed_consumer("promo", 0, self.feed.read_to)
+        self.reader = self.node.consumer("promo", 0, self.feed.read_to, feed=True)
         self.read_on()
 
     @property
@@ -100,7 +100,7 @@ class FeedWorkload(Workload):
 
     def from_the_beginning(self):
         """What another application reads, which has just come."""
-        reader, found = self.node.feed_consumer("promo"), []
+        reader, found = self.node.consumer("promo", feed=True), []
         while True:
             items = reader.take()
             if not items:

@@ -149,7 +149,7 @@ class KeyedWorkload(FeedWorkload):
         self.node.close()
         self.settle()
         self.edge.start()
-        self.reader = self.node.feed_consumer("promo", 0, self.feed.read_to)
+        self.reader = self.node.consumer("promo", 0, self.feed.read_to, feed=True)
         self.read_on()
         self.settle()
         self.put(b"c", 80)

@@ -273,8 +273,8 @@ class NodeWorkload(Workload):
             for producer in promises.producers():
                 promises.check_producer(producer, self.node.producer_last(stream[0], stream[1], producer))
             self.check_epochs(stream, [log.stream.epoch for log in logs[stream]], logs[stream][0].next)
-        self.storage_id = self.storage_id or self.node.storage_id
-        if self.node.storage_id != self.storage_id:
+        self.storage_id = self.storage_id or self.node.state.storage_id
+        if self.node.state.storage_id != self.storage_id:
             raise Violation("node: another storage id")
         self.check_ledger()
 

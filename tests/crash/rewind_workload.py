@@ -33,7 +33,7 @@ class RewindWorkload(FeedWorkload):
         self.store = self.world.store = copy_of_store(store)
         self.feed.rolled_back(head)
         self.world.crash_hub()
-        self.node.hub_status(True, "".join(["%02x" % b for b in self.world.hub.boot]))
+        self.node.link.hub_status(True, "".join(["%02x" % b for b in self.world.hub.boot]))
 
     def live(self, medium):
         self.power_on(medium)

@@ -137,9 +137,9 @@ def run_feeds(data: bytes) -> None:
         elif what == 4:
             attempt((QueueFull, StorageFull), node.delete, KEYED, fields.pick(KEYS[:2]))
         elif what == 5:
-            bench.node.receive(frame_from(fields, bench.session))
+            bench.node.link.receive(frame_from(fields, bench.session))
         else:
-            bench.node.receive(feed_frame_from(fields, bench.session, HUB, (0, own, 5, 6)))
+            bench.node.link.receive(feed_frame_from(fields, bench.session, HUB, (0, own, 5, 6)))
     bench.turn()
     node.status()
     node.ledger()
@@ -161,7 +161,7 @@ def check_good_feeds(bench: LinkBench) -> None:
         world.hub.produce(topic, GOOD_VALUE)
 
     def shown(topic: str) -> bool:
-        consumer, items = node.feed_consumer(topic), True
+        consumer, items = node.consumer(topic, feed=True), True
         while items:
             items = consumer.take()
             if any([getattr(item, "value", b"") == GOOD_VALUE for item in items]):

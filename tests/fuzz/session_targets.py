@@ -18,9 +18,10 @@ from streamline_core import frames
 from streamline_core.credit import CreditPool
 from streamline_core.errors import ProtocolError, QueueFull, StorageFull
 from streamline_core.frames import BYE, ERROR, GAP, HAVE, HELLO, WANT, WELCOME
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.handshake import session_id
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_core.receiver import StreamReceiver
-from streamline_core.session import session_id
 from streamline_core.store_ops import BatchQuarantined, ChunkReceived, StreamState
 from streamline_core.stream import StreamId
 from world import WALL_MS, Edge, MemoryStore, World
@@ -149,7 +150,7 @@ class LinkBench:
         for i in range(6):
             self.node.produce(TOPIC, b"value %d" % i)
         self.turn()
-        self.node.link_up()
+        self.node.link.up()
         self.turn()
 
     def turn(self) -> None:
@@ -157,7 +158,7 @@ class LinkBench:
         for _ in range(3):
             self.edge.settle()
         for _ in range(FRAMES_OUT_MAX):
-            frame = self.node.next_frame()
+            frame = self.node.link.next_frame()
             if frame is None:
                 return
             found = frames.decode(bytes(frame))
@@ -175,7 +176,7 @@ class LinkBench:
         self.session = session_id(nonce, mine)
         codecs = ["none"] * fields.below(3) + list(more)
         greeting = (1, "cloud", 1, mine, b"boot" * 2, codecs, frame_bytes, raw_bytes, [], "fuzz", nonce, wall_ms)
-        self.node.receive(frames.encode(WELCOME, self.session, greeting))
+        self.node.link.receive(frames.encode(WELCOME, self.session, greeting))
 
 
 def run_link(data: bytes) -> None:
@@ -196,11 +197,11 @@ def run_link(data: bytes) -> None:
             bench.turn()
             bench.welcome(fields)
         elif what == 3:
-            bench.node.hub_status(fields.below(2) == 1, fields.text())
+            bench.node.link.hub_status(fields.below(2) == 1, fields.text())
         elif what == 4:
             attempt((QueueFull, StorageFull), bench.node.produce, TOPIC, fields.blob()[:400])
         else:
-            bench.node.receive(frame_from(fields, bench.session))
+            bench.node.link.receive(frame_from(fields, bench.session))
     bench.turn()
     bench.node.status()
     bench.node.ledger()

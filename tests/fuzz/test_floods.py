@@ -16,9 +16,9 @@ from fuzz.session_targets import HubBench, LinkBench, check_good_hub, check_good
 from streamline_core import frames
 from streamline_core.errors import ProtocolError
 from streamline_core.frames import BYE, ERROR, HAVE, WANT, WELCOME
+from streamline_core.handshake import session_id
 from streamline_core.hub_streams import STREAMS_PER_NODE_MAX
 from streamline_core.mqtt import MqttClient
-from streamline_core.session import session_id
 
 MEMORY_BYTES_MAX = 384 << 10  # beyond what was there before
 FRAMES = 40
@@ -64,7 +64,7 @@ def test_what_a_node_does_not_take() -> None:
 
     def flood() -> None:
         for number in range(FRAMES):
-            bench.node.receive(have(bench.session, number + 1, TOPIC, "cloud"))
+            bench.node.link.receive(have(bench.session, number + 1, TOPIC, "cloud"))
 
     assert grown(flood) < MEMORY_BYTES_MAX
     bench.turn()
@@ -82,7 +82,7 @@ def test_causes_of_loss_that_no_log_can_remember(lost: list[tuple[str, int]]) ->
     bench.turn()
     bench.welcome(Fields(b""))
     bench.turn()
-    bench.node.receive(frames.encode(WANT, bench.session, fields_of(WANT, (1, 1, [(0, 1, lost, 65536, False, [])]))))
+    bench.node.link.receive(frames.encode(WANT, bench.session, fields_of(WANT, (1, 1, [(0, 1, lost, 65536, False, [])]))))
     bench.edge.clock.advance(10000)
     bench.turn()
     bench.node.close()
@@ -118,7 +118,7 @@ def test_a_hub_that_says_an_impossible_time(wall_ms: int) -> None:
     assert bench.hello is not None
     nonce, mine = bench.hello.fields[3], b"hubnonce"
     greeting = (1, "cloud", 1, mine, b"boot" * 2, [], 4096, 65536, [], "fuzz", nonce, wall_ms)
-    bench.node.receive(frames.encode(WELCOME, session_id(nonce, mine), greeting))
+    bench.node.link.receive(frames.encode(WELCOME, session_id(nonce, mine), greeting))
     bench.turn()
     check_good_hub(bench)
 

@@ -305,7 +305,7 @@ class _Agent(Readers, Limited, KeyedTopics):
         return {}
 
     def sync_now(self) -> None:
-        self.node.sync_now()
+        self.node.link.sync_now()
 
     def pause(self) -> None:
         self.node.pause()

@@ -608,7 +608,7 @@ def test_who_produces_without_waiting_can_wait_for_room(tmp_path: Path) -> None:
                 except QueueFull as full:
                     refused += 1
                     await agent.room(full)
-            while agent.node_buffered():
+            while agent.producer.buffered_bytes():
                 await agent.room()
             assert refused > 0 and agent.ledger()[0]["produced"] == 2000
 

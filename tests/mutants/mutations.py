@@ -83,7 +83,7 @@ MUTATIONS = (
         SILENT,
     ),
     Mutation("the checkpoint runs ahead of the syncs", "log.py", "< self.bases[-1] <= self.durable:", "< self.bases[-1]:", CAUSE),
-    Mutation("a failed disk is never tried again", "node.py", "elif now_ms >= at_ms:", "elif False:", ARRIVES),
+    Mutation("a failed disk is never tried again", "partitions.py", "elif now_ms >= at_ms:", "elif False:", ARRIVES),
     Mutation("a close leaves the buffer behind", "node.py", "                    log.commit()\n", "                    pass\n", DURABLE),
     # Slots
     Mutation(
@@ -347,15 +347,15 @@ MUTATIONS = (
     ),
     Mutation(
         "a HAVE is never repeated",
-        "session.py",
-        "if not any([sender.pending for sender in self.outlet.senders.values()]):",
+        "offers.py",
+        "if not any([sender.pending for sender in self._senders.values()]):",
         "if True:",
         ARRIVES,
     ),
     Mutation(
         "HAVE is repeated at rest",
-        "session.py",
-        "if not any([sender.pending for sender in self.outlet.senders.values()]):",
+        "offers.py",
+        "if not any([sender.pending for sender in self._senders.values()]):",
         "if False:",
         REST,
     ),
@@ -538,9 +538,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a log that was just opened is offered before all of it is durable",
-        "session.py",
-        "for sender in self._have_rows if sender.log.settled]",
-        "for sender in self._have_rows]",
+        "offers.py",
+        "for sender in self.due if sender.log.settled]",
+        "for sender in self.due]",
         TWICE,
     ),
     Mutation(

@@ -74,7 +74,7 @@ class Application:
             self.refused += 1
             self._fleet.note("%s: a write is refused" % machine.label)
         if self._fleet.random.below(8) == 0:
-            machine.node.sync_now()
+            machine.node.link.sync_now()
 
     def _one(self, kind, topic, size, partition):
         content, value = self._model.fresh(self._machine, topic, size)
@@ -129,7 +129,7 @@ class Application:
         node = self._machine.node
         for row in node.downlink.status():
             if node.topics[row["topic"]].kind != "keyed":
-                consumer = node.feed_consumer(row["topic"], row["partition"])
+                consumer = node.consumer(row["topic"], row["partition"], feed=True)
                 try:
                     while consumer.take():
                         pass
@@ -243,7 +243,7 @@ class Application:
             for partition in range(config.partitions):
                 place = (topic, partition)
                 if place not in self._feeds:
-                    self._feeds[place] = machine.node.feed_consumer(topic, partition, self._fed_to.get(place, 0))
+                    self._feeds[place] = machine.node.consumer(topic, partition, self._fed_to.get(place, 0), feed=True)
                 try:
                     items = self._feeds[place].take()
                 except OSError:

@@ -11,7 +11,8 @@ from plan import stream
 from store import SimStore
 from streamline_core.codec import NONE, Codecs
 from streamline_core.errors import QueueFull
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_core.topic import TopicDefinition
 
 STATUS_MS = 20  # how long the retained status takes to reach the nodes

@@ -244,7 +244,7 @@ def _feed(fleet, alive, topic, partition):
         if topic in machine.config.topics:
             while machine.app.take_feeds():
                 pass
-            consumer, fresh = machine.node.feed_consumer(topic, partition), []
+            consumer, fresh = machine.node.consumer(topic, partition, feed=True), []
             while True:
                 items = consumer.take()
                 if not items:

@@ -140,7 +140,7 @@ class Machine:
         if self.node is None:
             return
         try:
-            self.node.link_down("stopped")
+            self.node.link.down("stopped")
             self.node.close()
             for _ in range(COMPLETIONS_MAX):
                 if self.node.idle or self.disk.unreadable:
@@ -178,19 +178,19 @@ class Machine:
                 self.fleet.at(self.carrier.broken_until_ms, self.try_link)
 
     def link_up(self):
-        self.node.link_up()
+        self.node.link.up()
         cloud = self.fleet.cloud
-        self.node.hub_status(cloud.online, cloud.boot)
+        self.node.link.hub_status(cloud.online, cloud.boot)
         self.turn()
 
     def link_down(self, why):
         if self.node is not None:
-            self.node.link_down(why)
+            self.node.link.down(why)
             self.turn()
 
     def hub_status(self, online, boot):
         if self.node is not None and self.carrier.connected:
-            self.node.hub_status(online, boot)
+            self.node.link.hub_status(online, boot)
             self.turn()
 
     def receive(self, frame):
@@ -198,7 +198,7 @@ class Machine:
             self._guarded(self._receive, frame)
 
     def _receive(self, frame):
-        self.node.receive(frame)
+        self.node.link.receive(frame)
         self._turn()
 
     def write(self, kind, topic, count, size):
@@ -258,7 +258,7 @@ class Machine:
         """Hand frames to the carrier while it has room."""
         sent = False
         while self.carrier.connected and self.carrier.up.ready:
-            frame = self.node.next_frame()
+            frame = self.node.link.next_frame()
             if frame is None:
                 break
             if frame[0] == DATA:

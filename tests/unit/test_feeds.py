@@ -26,7 +26,7 @@ def publish(world, n, topic="promo", start=0):
 
 def shown(edge, topic="promo"):
     """What a consumer reads from the beginning, and its gaps."""
-    consumer = edge.node.feed_consumer(topic)
+    consumer = edge.node.consumer(topic, feed=True)
     found = []
     while True:
         items = consumer.take()
@@ -145,7 +145,7 @@ def test_a_feed_of_a_restored_hub_is_read_on_where_the_two_part():
     publish(world, 20, start=30)
     world.run(100)
     world.run_until(fed(world))
-    consumer = edge.node.feed_consumer("promo", 0, 40)
+    consumer = edge.node.consumer("promo", 0, 40, feed=True)
     assert len(consumer.take()) == 10
     world.roll_back(backup)
     world.announce_hub()

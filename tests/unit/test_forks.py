@@ -186,7 +186,7 @@ def restore_hub(world, backup):
     world.store.states, world.store.values = backup
     world.crash_hub()
     for edge in world.edges.values():
-        edge.node.hub_status(True, "another boot")
+        edge.node.link.hub_status(True, "another boot")
     world.run(1500)
 
 

@@ -66,7 +66,7 @@ def test_what_is_paused_outside_of_a_window_or_within_an_interval_waits_by_order
     world.run_until(world.drained)
     fill(edge, 1)
     assert waits(edge.node)
-    edge.node.sync_now()
+    edge.node.link.sync_now()
     assert not waits(edge.node)
     edge.node.pause()
     assert waits(edge.node)

@@ -201,6 +201,6 @@ def test_a_frame_without_memory_to_decode_it_is_dropped_and_counted():
         def __getitem__(self, at):
             raise MemoryError
 
-    edge.node.receive(Scarce())
+    edge.node.link.receive(Scarce())
     assert edge.node.link.session is session and edge.node.memory_errors == 1
     assert edge.node.link.counters["refused_frames"] == refused + 1

@@ -17,7 +17,7 @@ def test_garbage_and_old_sessions_are_counted_and_the_session_goes_on():
     old = frames.encode(frames.HAVE, b"12345678", (1, ()))
     for junk in (b"", b"\xff" * 40, bytes([frames.DATA]) * 30, old, bytes([frames.HELLO]) + bytes(8) + b"\x80", b"\x05" * 70000):
         world.hub.receive("e1", junk)
-        edge.node.receive(junk)
+        edge.node.link.receive(junk)
     assert world.hub.counters["refused_frames"] == 6 and edge.node.link.counters["refused_frames"] == 6
     values += produce(edge, 50, 50)
     world.run_until(world.drained)
@@ -30,7 +30,7 @@ def test_a_replayed_hello_does_not_end_the_session():
     hello = None
     while hello is None:
         edge.settle()
-        hello = edge.node.next_frame()
+        hello = edge.node.link.next_frame()
     world.hub.receive("e1", hello)
     edge.up.put(hello)
     values = produce(edge, 20)
@@ -107,7 +107,7 @@ def test_data_of_an_earlier_session_is_not_taken():
     old = None
     while old is None or old[0] != frames.DATA:
         edge.settle()
-        old = edge.node.next_frame()
+        old = edge.node.link.next_frame()
         old = bytes(old) if old is not None else None
         world.clock.advance(5)
         edge.clock.advance(5)
@@ -129,12 +129,12 @@ def test_a_welcome_that_answers_another_hello_opens_nothing():
     edge = world.edge().connect()
     while edge.node.link.session is None:
         edge.settle()
-    edge.node.next_frame()
+    edge.node.link.next_frame()
     for nonce, session in ((b"other one", None), (None, b"12345678")):
         ours = edge.node.link.session._nonce
         fields = (1, "cloud", 1, b"hubnonce", b"hubstore", ("none",), 4096, 65536, (), "x", nonce[:8] if nonce else ours, None)
         right = hashlib.sha256(b"streamline session" + ours + b"hubnonce").digest()[:8]
-        edge.node.receive(frames.encode(frames.WELCOME, session or right, fields))
+        edge.node.link.receive(frames.encode(frames.WELCOME, session or right, fields))
         assert edge.node.link.state == "hello" and "another HELLO" in edge.node.link.why_refused
 
 
@@ -159,7 +159,7 @@ def test_a_feed_is_offered_under_one_handle():
     definition = edge.node.log("state").definition
     for number in range(100, 400):
         row = (number, 0, 9, 0, "state", 0, "cloud", 0, definition, ((7, 0),), None, False)
-        edge.node.receive(frames.encode(frames.HAVE, session.id, (number, (row,))))
+        edge.node.link.receive(frames.encode(frames.HAVE, session.id, (number, (row,))))
     assert len(session.receivers) == 1 and len(session.reconcilers.by_handle) == 1
     assert edge.node.link.counters["refused_frames"] == 300
     edge.node.produce("state", b"good", b"k")

@@ -5,6 +5,7 @@ import struct
 from logs import Bench
 from streamline_core.consumer import Consumer
 from streamline_core.log_state import LogState
+from streamline_core.no_link import NoLink
 from streamline_core.report import ledger
 from streamline_core.sender import Parting
 from test_consumer import opened, taken
@@ -204,7 +205,7 @@ def test_what_a_sealed_epoch_owes_of_a_lost_disk_is_in_the_ledger_before_the_oth
     bench, partition = forked(reported=30)
 
     class Node:
-        link = None
+        link = NoLink()
         logs = partition.logs
 
     row = ledger(Node)[0]

@@ -99,7 +99,7 @@ def test_without_anything_urgent_a_closed_window_leaves_no_session_and_says_so()
     world.run(3000)
     assert edge.node.link.state == "waiting" and world.values() == []
     assert "outside of sync.windows for 600 minutes" in edge.node.gate.why
-    edge.node.sync_now()
+    edge.node.link.sync_now()
     world.run(2000)
     assert len(world.values()[0]) == 1  # an order goes before the window
     assert edge.node.link.state == "waiting"
@@ -114,7 +114,7 @@ def test_an_order_to_sync_what_is_delivered_already_does_not_outlast_the_window(
     edge.connect()
     world.run(2000)
     assert count(world, "t") == 1
-    edge.node.sync_now()
+    edge.node.link.sync_now()
     world.run(1000)
     edge.clock.advance(9 * HOUR)
     world.run(100)

@@ -3,7 +3,7 @@
 from harness import MemoryStorage, raises
 from streamline_core.batch import batches
 from streamline_core.errors import QueueFull, StorageFull, UsageError
-from streamline_core.node import RETRY_SLOTS_MS
+from streamline_core.node_state import RETRY_SLOTS_MS
 from streamline_core.topic import TopicDefinition
 from world import WALL_MS, World, produce
 
@@ -200,11 +200,11 @@ def test_a_pause_lasts_over_restarts_and_so_does_a_resume():
             edge.power_cut()
             edge.connect()
             assert (edge.node.link.state == "paused") == pause
-        storage_id = edge.node.storage_id
+        storage_id = edge.node.state.storage_id
         values = produce(edge, 10)
         world.run_until(world.drained)
         edge.power_cut()
-        assert world.values() == [values] and edge.node.storage_id == storage_id
+        assert world.values() == [values] and edge.node.state.storage_id == storage_id
 
 
 def test_a_pause_that_the_disk_would_not_note_is_noted_later():
@@ -244,7 +244,7 @@ def test_an_interval_paces_and_sync_now_does_not_wait():
     produce(edge, 10, 10)
     world.run(5000)
     assert edge.node.ledger()[0]["pending"] == 10
-    edge.node.sync_now()
+    edge.node.link.sync_now()
     world.run(500)
     assert edge.node.ledger()[0]["pending"] == 0
     produce(edge, 10, 20)
@@ -274,8 +274,8 @@ def test_batches_larger_than_the_receivers_frames_are_cut_and_a_record_that_is_b
         edge.connect()
         for _ in range(3):
             world.run(12)
-            edge.node.hub_status(False, "")
-            edge.node.hub_status(True, "b")
+            edge.node.link.hub_status(False, "")
+            edge.node.link.hub_status(True, "b")
         world.run_until(world.drained)
         key = list(world.store.values)[0]
         got = [world.store.values[key].get(i) for i in range(62)]

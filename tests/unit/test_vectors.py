@@ -9,9 +9,9 @@ import json
 from harness import MemoryStorage
 from streamline_core import batch as b
 from streamline_core import cbor, frames
+from streamline_core.handshake import session_id
 from streamline_core.log_state import LogState
 from streamline_core.record_encoder import encode_record
-from streamline_core.session import session_id
 from streamline_core.slots import Slots
 
 try:

@@ -9,7 +9,8 @@ from streamline_core.batch import batches, records
 from streamline_core.codec import NONE, Codecs
 from streamline_core.config import EdgeConfig
 from streamline_core.frames import DATA
-from streamline_core.hub import Hub, HubConfig
+from streamline_core.hub import Hub
+from streamline_core.hub_config import HubConfig
 from streamline_core.node import Node
 from streamline_core.store_ops import ChunkReceived, GapReceived, NodeSeen, TopicDefined
 
@@ -136,17 +137,17 @@ class Edge:
         self.node = Node(self.config, self.clock, self.storage, self.world.entropy, Codecs(NONE), None, self.meter)
         self.node.open()
         if self.linked:
-            self.node.link_up()
+            self.node.link.up()
 
     def connect(self):
         self.linked = True
-        self.node.link_up()
+        self.node.link.up()
         return self
 
     def disconnect(self):
         self.linked = False
         self.up.frames, self.down.frames = [], []
-        self.node.link_down("cut")
+        self.node.link.down("cut")
 
     def power_cut(self):
         self.storage.power_cut()
@@ -202,7 +203,7 @@ class World:
     def announce_hub(self):
         """Nodes hear that it has started, as by the broker's retained status."""
         for name in sorted(self.edges):
-            self.edges[name].node.hub_status(True, "".join(["%02x" % b for b in self.hub.boot]))
+            self.edges[name].node.link.hub_status(True, "".join(["%02x" % b for b in self.hub.boot]))
 
     def edge(self, name="e1", storage=None, meter=None, **more):
         self.edges[name] = Edge(self, name, config_of(name, **more), storage, meter)
@@ -218,7 +219,7 @@ class World:
             edge.settle()
             if edge.linked:
                 for _ in range(20):
-                    frame = edge.node.next_frame()
+                    frame = edge.node.link.next_frame()
                     if frame is None:
                         break
                     edge.up.put(frame)
@@ -235,7 +236,7 @@ class World:
                 self.edges[row[0]].down.put(row[1])
         for name in sorted(self.edges):
             for frame in self.edges[name].down.take():
-                self.edges[name].node.receive(frame)
+                self.edges[name].node.link.receive(frame)
 
     def run(self, ms, step_ms=5):
         for _ in range(ms // step_ms):
