@@ -19,6 +19,7 @@ ASK_MS = 250  # a flood of questions is no reason to look for memory all the tim
 REQUEST_BYTES_MAX = 256  # as the core's `ask` has it
 NO_ANSWER = b"no memory for this answer now; ask again"
 NO_MEMORY = "no memory"
+BREAKS = (OSError, ProtocolError, QueueFull)  # made once: MicroPython makes a tuple that stands after `except` anew, which takes memory
 POLLIN, POLLOUT = 1, 4
 
 
@@ -113,31 +114,36 @@ class Carrier:
             self._open(now_ms)
         if self._stream is not None:
             try:
+                if self._polled is None:
+                    self._watch(now_ms)
                 self._read(now_ms)
                 self._tick(now_ms)
                 self._write()
-            except (OSError, ProtocolError, QueueFull) as error:
-                self._close(str(error))
             except MemoryError:  # what of a packet was taken up nobody knows
                 self._node.memory_errors += 1
                 gc.collect()
                 self._close(NO_MEMORY)
+            except BREAKS as error:
+                self._close(_in_words(error))
 
     def _open(self, now_ms):
         try:
             stream = self._begin(now_ms)
-        except (OSError, ValueError) as error:
-            self._later("no connection: %s" % error)
-            return
         except MemoryError:
             self._node.memory_errors += 1
             gc.collect()
             self._later(NO_MEMORY)
             return
+        except (OSError, ValueError) as error:
+            self._later("no connection: %s" % error)
+            return
         self._stream = stream
-        self._polled = getattr(stream, "polled", stream)
-        self._poll.register(self._polled, POLLIN)
-        self._waiting_for = POLLIN
+
+    def _watch(self, now_ms):
+        """Begin with a stream that was just opened: one that there is no memory for is closed, or it would be waited for for ever."""
+        polled = getattr(self._stream, "polled", self._stream)
+        self._poll.register(polled, POLLIN)
+        self._polled, self._waiting_for = polled, POLLIN
         self._begun(now_ms)
 
     def _later(self, reason):
@@ -147,7 +153,8 @@ class Carrier:
     def _close(self, reason):
         now_ms = self._clock.monotonic_ms()
         if self._stream is not None:
-            self._poll.unregister(self._polled)
+            if self._polled is not None:
+                self._poll.unregister(self._polled)
             self._shut()
             self._stream = self._polled = None
         self._over(now_ms)
@@ -236,6 +243,14 @@ class Carrier:
                 self._refusal = _refusal(question)
         if self.answers is not None:
             self.answers.receive(question)
+
+
+def _in_words(error):
+    """What it says, where there is memory for that: without words, too, its stream has to be closed."""
+    try:
+        return str(error)
+    except MemoryError:
+        return NO_MEMORY
 
 
 def _refusal(question):

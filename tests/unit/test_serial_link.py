@@ -9,6 +9,15 @@ from streamline_core import serial_packets as packets
 from streamline_core.serial_framing import PacketReader, encode_into, packet_bytes
 from world import World, produce
 
+try:
+    from micropython import heap_lock, heap_unlock
+except ImportError:  # CPython, where there is always memory
+
+    def heap_lock():
+        pass
+
+    heap_unlock = heap_lock
+
 RECORDS = 60 if MICROPYTHON else 300
 
 
@@ -356,6 +365,65 @@ def test_a_line_that_is_absent_is_tried_again_with_waits():
     world.run(1000)
     assert world.state == "offline" and "no such line" in world.board.node.status()["why"]
     world.line.absent = False
+    world.run_until(lambda: world.state == "open", 120000)
+
+
+def test_a_line_that_there_was_no_memory_to_begin_is_closed_and_opened_again():
+    world = SerialWorld()
+    begin, left = world.link._begun, [1]
+
+    def scarce(now_ms):
+        if left[0]:
+            left[0] -= 1
+            raise MemoryError
+        begin(now_ms)
+
+    world.link._begun = scarce
+    world.run_until(lambda: world.state == "open", 120000)
+    assert (world.line.opened, world.stream.closed, world.board.node.memory_errors) == (2, 1, 1)
+
+
+class Unsaid(OSError):
+    """An error that there is no memory to tell."""
+
+    def __str__(self):
+        raise MemoryError
+
+
+def test_a_line_that_breaks_is_opened_again_though_there_is_no_memory_to_say_why():
+    world = up()
+    tick, left = world.link._tick, [1]
+
+    def broken(now_ms):
+        if left[0]:
+            left[0] -= 1
+            raise Unsaid(5)
+        tick(now_ms)
+
+    world.link._tick = broken
+    world.run(5)
+    assert world.stream.closed == 1 and world.board.node.status()["why"] == "no memory"
+    world.run_until(lambda: world.state == "open", 120000)
+    assert world.line.opened == 2
+
+
+def test_a_line_is_closed_when_there_is_no_memory_at_all():
+    world = up()
+    tick, close = world.link._tick, world.stream.close
+
+    def scarce(now_ms):
+        world.link._tick = tick
+        heap_lock()
+        raise MemoryError
+
+    def closed():
+        heap_unlock()
+        close()
+
+    world.link._tick, world.stream.close = scarce, closed
+    world.run(5)
+    assert world.stream.closed == 1
+    world.stream.close = close
     world.run_until(lambda: world.state == "open", 120000)
 
 
