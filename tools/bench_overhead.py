@@ -57,7 +57,7 @@ async def measure(world: World, way: str, records: list[bytes]) -> Overhead:
         assert agent.uplink is not None
         agent.pause()
         await WAYS[way](agent, records)
-        stored, before = agent.node.log(TOPIC).total_bytes, agent.uplink.link.bytes_out
+        stored, before = agent.node.log(TOPIC).segments.total_bytes, agent.uplink.link.bytes_out
         agent.resume()
         await until(lambda: acked(agent) >= len(records), DRAIN_SECS, "the cloud did not confirm everything")
         sent = agent.uplink.link.bytes_out - before

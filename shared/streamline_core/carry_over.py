@@ -35,7 +35,7 @@ class CarryOver:
             if keyed.others.durable < self._end or keyed.readers[0].offset < self._end:
                 return False
             log, self._log = self._log, None
-            end = log.bases[1] if len(log.bases) > 1 else log.written
+            end = log.segment_end(0)
             log.kept_from = end
             if log.local:
                 log.state.acked = end  # nobody else is owed it
@@ -46,15 +46,16 @@ class CarryOver:
         for i in range(len(keyed.logs)):
             log = keyed.logs[i]
             alive = keyed.table.live_bytes.get(i, 0)
-            if len(log.bases) > 1 and log.total_bytes - alive > max(alive, DEAD_SEGMENTS_MIN * log.limits.segment_bytes):
-                end = log.bases[1]
+            dead = log.segments.total_bytes - alive
+            if len(log.segments.bases) > 1 and dead > max(alive, DEAD_SEGMENTS_MIN * log.limits.segment_bytes):
+                end = log.segment_end(0)
                 if end <= log.durable and end <= keyed.readers[i].offset and (log.local or end <= log.state.acked):
                     self._carry(i, log, end)
                     return True
         return False
 
     def _carry(self, number: int, log: "Log", end: int) -> None:
-        keyed, reader = self._keyed, log.reader(log.bases[0])
+        keyed, reader = self._keyed, log.reader(log.first)
         while reader.offset < end:
             piece = reader.read(self._buf, 1)
             if piece is None:

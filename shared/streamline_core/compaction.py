@@ -96,20 +96,23 @@ class Compactor:
         best = None
         for partition in node.partitions.every():
             for log in partition.logs():
-                for i in range(len(log.bases)):
-                    end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written
+                segments = log.segments
+                for i in range(len(segments.bases)):
+                    base, size, end = segments.bases[i], segments.sizes[i], log.segment_end(i)
                     if partition.local or end <= log.state.acked:
                         if log.can_evict:
                             return False
                         continue
-                    if i + 1 == len(log.bases) or end > log.durable or log.keyed or log.failure is not None or 0 <= log.kept_from < end:
+                    if i + 1 == len(segments.bases) or end > log.durable or log.keyed or log.failure is not None:
                         break
-                    if log.bases[i] in log.compacted or log.sizes[i] > evictor.reserve_bytes:
+                    if 0 <= log.kept_from < end:
+                        break
+                    if base in segments.compacted or size > evictor.reserve_bytes:
                         continue
-                    if log.written < self._kept.get((log.folder, log.bases[i]), -1):
+                    if log.written < self._kept.get((log.folder, base), -1):
                         continue
-                    if best is None or log.sizes[i] > best[0]:
-                        best = log.sizes[i], log, log.bases[i], end
+                    if best is None or size > best[0]:
+                        best = size, log, base, end
                     break
         if best is None:
             return False
@@ -121,7 +124,7 @@ class Compactor:
     def _step(self) -> bool:
         """Returns whether there is more to do at once."""
         log = self._log
-        if log is None or log.term != self._term or self._base not in log.bases:
+        if log is None or self._is_gone(log):
             self._give_up()  # it was reopened, or the segment has gone
             return True
         if self._reader is None:
@@ -141,6 +144,10 @@ class Compactor:
         if piece.cause is None:
             self._write(log, memoryview(self._buf)[: piece.bytes])
         return True
+
+    def _is_gone(self, log: "Log") -> bool:
+        """Whether the segment is no longer there, or no longer what it was."""
+        return log.term != self._term or self._base not in log.segments.bases
 
     def _write(self, log: "Log", data: memoryview) -> None:
         index, bytes_max = self._indexes[log.folder], log.limits.batch_bytes
@@ -178,8 +185,8 @@ class Compactor:
 
     def _finish(self, log: "Log") -> None:
         self._put_merged(log)
-        i = log.bases.index(self._base)
-        if not self._written or self._size * 100 > log.sizes[i] * WORTH_PERCENT:
+        size = log.segments.sizes[log.segments.bases.index(self._base)]
+        if not self._written or self._size * 100 > size * WORTH_PERCENT:
             self._kept[log.folder, self._base] = log.written + KEPT_ROUNDS * (self._end - self._base)
             self._give_up()
             return
@@ -189,10 +196,10 @@ class Compactor:
         """The new segment is durable, or could not be made so."""
         self.ticket = 0
         log = self._log
-        if error is not None or log is None or log.term != self._term or self._base not in log.bases or 0 <= log.kept_from < self._end:
+        if error is not None or log is None or self._is_gone(log) or 0 <= log.kept_from < self._end:
             self._give_up()
             return
-        self.saved_bytes += log.exchange(self._base, self._size)
+        self.saved_bytes += log.segments.exchange(self._base, self._size)
         self._log = None
 
     def _give_up(self) -> None:

@@ -150,12 +150,13 @@ def feed_offset_at(logs: "list[Log]", time_ms: int) -> int:
 def offset_at(log: "Log", time_ms: int) -> int:
     """The first offset whose batch was stamped at `time_ms` (since 1970 UTC) or later; the end if none was. Where
     headers have rotted, rather an earlier one than a later one."""
-    storage, bases = log.storage, log.bases
+    storage, segments = log.storage, log.segments
+    bases = segments.bases
     buf = bytearray(HEADER_BYTES)
     low, high = 0, len(bases)
     while low < high:  # the last segment that begins before that time
         middle = (low + high) // 2
-        n = storage.read_into(log.name_of(bases[middle]), 0, buf)
+        n = storage.read_into(segments.name_of(bases[middle]), 0, buf)
         header = parse_header(memoryview(buf)[:n])
         if header is not None and header.hlc >> 16 < time_ms:
             low = middle + 1
@@ -163,7 +164,7 @@ def offset_at(log: "Log", time_ms: int) -> int:
             high = middle
     if low == 0:
         return log.first
-    name, at, offset = log.name_of(bases[low - 1]), 0, bases[low - 1]
+    name, at, offset = segments.name_of(bases[low - 1]), 0, bases[low - 1]
     while True:
         n = storage.read_into(name, at, buf)
         header = parse_header(memoryview(buf)[:n])

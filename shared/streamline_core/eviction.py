@@ -65,7 +65,7 @@ class Evictor:
         node, stored = self._node, 0
         logs = node.partitions.every_log()
         for log in logs:
-            stored += log.total_bytes
+            stored += log.segments.total_bytes
         limit = self._storage_limit(stored)
         self.held = False
         if wanted > limit:
@@ -81,8 +81,8 @@ class Evictor:
         self._most = self._limits.max_storage - self.reserve_bytes // 4
         self._there, self._under_way = stored, False
         for log in logs:
-            self._there += log.unwritten_bytes + log.removing_bytes
-            self._under_way = self._under_way or log.buffered_bytes > 0 or log.removing_bytes > 0
+            self._there += log.unwritten_bytes + log.segments.removing_bytes
+            self._under_way = self._under_way or log.buffered_bytes > 0 or log.segments.removing_bytes > 0
         self.left = max(0, limit - stored)
         if kept:
             self.budget.left = self.left
@@ -105,9 +105,9 @@ class Evictor:
         best = None
         for partition in self._node.partitions.every():
             for log in partition.logs():
-                if not log.bases:
+                if not log.segments.bases:
                     continue
-                end = log.bases[1] if len(log.bases) > 1 else log.written
+                end = log.segment_end(0)
                 owed = not partition.local and end > log.state.acked
                 if owed and (not owed_too or self._limits.eviction_policy == REJECT):
                     continue
@@ -120,7 +120,7 @@ class Evictor:
         if best is None:
             return 0
         if not best[1].can_evict:
-            best[1].end_segment()
+            best[1].segments.head = ""
         return best[1].evict_oldest(EVICTED)
 
     def _worth(self, partition: "Partition", log: "Log") -> int:
@@ -135,7 +135,7 @@ class Evictor:
         if known is None or known[0] != log.first:
             head = bytearray(HEADER_BYTES)
             try:
-                n = log.storage.read_into(log.name_of(log.bases[0]), 0, head)
+                n = log.storage.read_into(log.segments.name_of(log.first), 0, head)
             except OSError:
                 return 0
             header = parse_header(memoryview(head)[:n])

@@ -42,11 +42,11 @@ class Expiry:
 
     def _expire(self, log: "Log", before_ms: int) -> None:
         try:
-            while log.bases and log.failure is None and 0 < self._newest_ms(log) < before_ms:
-                if len(log.bases) == 1:
+            while log.segments.bases and log.failure is None and 0 < self._newest_ms(log) < before_ms:
+                if len(log.segments.bases) == 1:
                     if log.next > log.durable:
                         return  # something younger waits, and is committed anyway
-                    log.end_segment()
+                    log.segments.head = ""
                 if not log.evict_oldest(EXPIRED):
                     return
         except OSError:
@@ -54,18 +54,19 @@ class Expiry:
 
     def _newest_ms(self, log: "Log") -> int:
         """A time before which all of the oldest segment was written (ms since 1970 UTC); 0 where nobody knows one. Raises OSError."""
-        for base in log.bases[1:]:
-            n = log.storage.read_into(log.name_of(base), 0, self._buf)
+        segments = log.segments
+        for base in segments.bases[1:]:
+            n = log.storage.read_into(segments.name_of(base), 0, self._buf)
             header = parse_header(memoryview(self._buf)[:n])
             if header is not None and not header.flags & UNTRUSTED:
                 return header.hlc >> 16
-        if len(log.bases) > 1:
+        if len(segments.bases) > 1:
             return 0
-        base, size = log.bases[0], log.sizes[0]
+        base, size = segments.bases[0], segments.sizes[0]
         known = self._newest.get(log.folder)
         if known is None or known[:2] != (base, size):
             newest = 0
-            for header, _, _ in walk(log.storage, log.name_of(base), base, self._buf, True):
+            for header, _, _ in walk(log.storage, segments.name_of(base), base, self._buf, True):
                 newest = 0 if header.flags & UNTRUSTED else header.hlc >> 16
             known = self._newest[log.folder] = base, size, newest
         return known[2]

@@ -47,18 +47,20 @@ class Fork:
                 self._give_up()  # a later WANT knew this log: what parted has been restored, or was another device
             elif successor.state.slots.durable_version >= self._version:
                 self._move()
-        if self.step == MOVED and not self.given_up and successor.is_synced(self._end):
+        if self.step == MOVED and not self.given_up and successor.mark.reached >= self._end:
             parting = self._parting
-            self._version = log.seal(parting.next, parting.produced, parting.lost)
+            self._version = seal(log, parting.next, parting.produced, parting.lost)
             self.step = SEALED
         if self.step != SEALED or log.state.slots.durable_version < self._version:
             return None
-        log.drop_beyond_seal()
+        log.segments.drop_from(log.ends_at)  # what was moved
+        log.segments.head = ""
+        log.written = min(log.written, log.ends_at)
         successor.state.provisional = False
         successor.state.continues = log.stream.epoch, log.ends_at
         successor.state.save()
         successor.held = False
-        successor.release()
+        successor.advance()
         return successor
 
     def _move(self) -> None:
@@ -69,7 +71,7 @@ class Fork:
         except (StorageFull, OSError):
             self._give_up()
             return
-        log.end(at, successor)
+        end(log, at, successor)
         self.step, self._end = MOVED, successor.written
         self._partition.go_on_in(successor)
 
@@ -78,7 +80,8 @@ class Fork:
         self.given_up = True
         if self.step == MOVED:
             self._partition.go_back_to(log)
-            log.go_on()
+            log.ends_at, log.successor = -1, None
+            log.durable = log.mark.offset
             successor.reset()  # whoever waits for it learns by its term that it is not what it was
         self._partition.discard(successor)
 
@@ -118,6 +121,23 @@ def move(log: "Log", at: int, successor: "Log") -> int:
         _hand_on_producers(log, seal, successor)
     successor.commit()
     return seal
+
+
+def end(log: "Log", at: int, successor: "Log") -> None:
+    """All from `at` on has moved to `successor`: nothing above it is offered any more."""
+    log.ends_at, log.successor = at, successor
+    log.durable = min(log.durable, at)
+
+
+def seal(log: "Log", acked: int, reported: int, lost: "dict[str, int]") -> int:
+    """Note for good that the epoch has ended, and what the other side has of it (as in LogState). Returns the version of the
+    state to wait for."""
+    state = log.state
+    state.sealed_at = log.ends_at
+    state.acked, state.lost = acked, lost
+    state.reported = reported
+    state.gaps.forget_above(log.ends_at)
+    return log.save_state(log.clock.monotonic_ms())
 
 
 def _hand_on_producers(log: "Log", seal: int, successor: "Log") -> None:

@@ -6,10 +6,10 @@ a store restored from a backup never gives one name to two writes. Knows nothing
 
 import binascii
 
+from .append_log import MOVE_ROOM_BYTES
 from .batch import BATCH_BYTES_MAX, HEADER_BYTES, UNTRUSTED, pack_header
 from .errors import QueueFull, UsageError
 from .extension import pack_own
-from .log import MOVE_ROOM_BYTES
 from .record_encoder import encode_record
 from .recovery import random_u32
 from .store_ops import ChunkReceived, StreamState

@@ -16,7 +16,6 @@ from .gaps import CORRUPT
 from .reconcile import read_gone
 from .record_encoder import encode_record
 from .recovery import open_log
-from .segments import segment_name
 from .stream import StreamId
 from .table import KEY_BYTES_MAX, Table
 from .topic import KEYED, LOCAL
@@ -370,7 +369,8 @@ def stored_bytes(record: "Record") -> int:
 
 def record_at(log: "Log", offset: int, at: int) -> "Record":
     """The record at `offset`, whose batch is at byte `at` of its segment. Raises CorruptRecord where it is not, OSError."""
-    name = segment_name(log.folder, log.bases[log.segment_of(offset)]) if log.bases else ""
+    segments = log.segments
+    name = segments.name_of(segments.bases[segments.index_of(offset)]) if segments.bases else ""
     head = bytearray(HEADER_BYTES)
     header = parse_header(memoryview(head)[: log.storage.read_into(name, at, head)]) if name else None
     if header is not None and header.base <= offset < header.next:

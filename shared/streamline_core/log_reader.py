@@ -55,16 +55,16 @@ class LogReader:
             gap = log.gap_at(self.offset)
             if gap is not None:
                 return self._skip(min(gap[1], end), gap[2])
-            i = log.segment_of(self.offset)
-            base = log.bases[i]
-            segment_end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written
-            if self._base != base or self._exchanges != log.exchanges:
-                self._base, self._at, self._exchanges = base, 0, log.exchanges
-            name = log.name_of(base)
+            segments = log.segments
+            i = segments.index_of(self.offset)
+            base = segments.bases[i]
+            if self._base != base or self._exchanges != segments.exchanges:
+                self._base, self._at, self._exchanges = base, 0, segments.exchanges
+            name = segments.name_of(base)
             piece = self._take(name, buf, max(bytes_max, HEADER_BYTES), end, records_max)
             if piece is not None:
                 return piece
-            found = self._after_damage(name)
+            found, segment_end = self._after_damage(name), log.segment_end(i)
             if found is None or found[1].base > segment_end:
                 log.note_gap(self.offset, min(segment_end, end), CORRUPT)
                 continue

@@ -59,7 +59,7 @@ class Partition:
             origin, _, epoch = name.rpartition("-")
             if origin == self._origin and len(epoch) == 8 and all([c in "0123456789abcdef" for c in epoch]):
                 log = self._open(int(epoch, 16))
-                if log.saved or log.bases:
+                if log.saved or log.segments.bases:
                     logs.append(log)
                 else:
                     self.discard(log)  # cut off at its birth, or in the middle of being removed

@@ -54,13 +54,13 @@ def recover(log: Log, entropy: "Entropy") -> None:
     for base in bases[-1:]:
         log.storage.read_into(segment_name(log.folder, base), 0, buf)
     log.reset()
+    compacted: "set[int]" = set()
     if anew:
-        bases = _exchanged(log, bases, anew)
+        bases, compacted = _exchanged(log, bases, anew)
     gaps_before, lineage_before = list(state.gaps.rows), list(state.lineage)
     if state.sealed_at >= 0:
-        bases = _drop_beyond(log, bases, state.sealed_at)
-    log.bases = bases
-    log.sizes = [max(0, log.storage.size(log.name_of(base))) for base in bases]
+        bases = _drop_beyond(log, bases, compacted, state.sealed_at)
+    log.segments.hold(bases, compacted)
     at = 0
     while at + 1 < len(bases) and bases[at + 1] <= state.checkpoint:
         at += 1
@@ -78,8 +78,7 @@ def recover(log: Log, entropy: "Entropy") -> None:
         state.lineage += [row for row in lineage_before if offset < row[1] < state.checkpoint]
     if bases and bases[-1] == offset:
         # Nothing in it made sense: the next segment would have the same name.
-        log.storage.remove(log.name_of(bases.pop()))
-        log.sizes.pop()
+        log.segments.drop_from(offset)
     log.adopt(min(at, max(0, len(bases) - 1)), _end(log, offset))
     log.term = random_u32(entropy)
     log.opened_at = log.written
@@ -101,22 +100,23 @@ def _end(log: Log, walked: int) -> int:
     return end
 
 
-def _drop_beyond(log: Log, bases: "list[int]", sealed_at: int) -> "list[int]":
+def _drop_beyond(log: Log, bases: "list[int]", compacted: "set[int]", sealed_at: int) -> "list[int]":
     for base in bases:
         if base >= sealed_at:
-            log.storage.remove(log.name_of(base))
+            log.storage.remove(segment_name(log.folder, base, base in compacted))
     return [base for base in bases if base < sealed_at]
 
 
-def _exchanged(log: Log, bases: "list[int]", anew: "list[int]") -> "list[int]":
-    """Segments that were written anew count where what they were made of is gone, and are nothing where it is there: perhaps they were
-    never finished."""
+def _exchanged(log: Log, bases: "list[int]", anew: "list[int]") -> "tuple[list[int], set[int]]":
+    """(all that count, those of them that were written anew). These count where what they were made of is gone, and are nothing where it is
+    there: perhaps they were never finished."""
+    compacted = set()
     for base in anew:
         if base in bases:
             log.storage.remove(segment_name(log.folder, base, True))
         else:
-            log.compacted.add(base)
-    return sorted(bases + [base for base in anew if base in log.compacted])
+            compacted.add(base)
+    return sorted(bases + [base for base in anew if base in compacted]), compacted
 
 
 class _Walk:
@@ -129,27 +129,28 @@ class _Walk:
 
     def __init__(self, log: Log, buf: bytearray) -> None:
         self._log = log
+        self._segments = log.segments
         self._buf = buf
         self._durable: "dict[int, int]" = {}  # by term: below it all was durable
         self._term = 0  # of the last batch met
         self._torn_term = 0  # of whose batches nothing more counts
 
     def _batches(self, i: int, offset: int, headers_only: bool = False) -> "Iterator[tuple[Header, bool]]":
-        log = self._log
+        name = self._segments.name_of(self._segments.bases[i])
         end = self._end(i)
-        for header, _, whole in walk(log.storage, log.name_of(log.bases[i]), offset, self._buf, headers_only):
+        for header, _, whole in walk(self._log.storage, name, offset, self._buf, headers_only):
             if end >= 0 and header.next > end:
                 return
             yield header, whole
 
     def _end(self, i: int) -> int:
         """Where segment i must end, -1 for the last one of an open log."""
-        log = self._log
-        return log.bases[i + 1] if i + 1 < len(log.bases) else log.state.sealed_at
+        bases = self._segments.bases
+        return bases[i + 1] if i + 1 < len(bases) else self._log.state.sealed_at
 
     def listen(self, i: int) -> None:
         """Take up what the batches of segment i say of those before them."""
-        for header, _ in self._batches(i, self._log.bases[i], True):
+        for header, _ in self._batches(i, self._segments.bases[i], True):
             mark = header.base - header.behind
             if mark > self._durable.get(header.term, 0):
                 self._durable[header.term] = mark
@@ -157,7 +158,7 @@ class _Walk:
     def take(self, i: int, offset: int) -> int:
         """Walk segment i of a log that was walked up to `offset`; returns the offset after it."""
         log = self._log
-        base = log.bases[i]
+        base = self._segments.bases[i]
         if base > offset:
             # What wrote on after the hole says by its own mark whether this was ever durable.
             self._miss(offset, base, self._term_from(i))
@@ -178,7 +179,7 @@ class _Walk:
                 thin(log.state.lineage, log.state.reported)
                 if header.producer:
                     log.note_stored(header.producer, header.sequence, header.base, header.span)
-        if i + 1 == len(log.bases) and log.state.sealed_at > offset:
+        if i + 1 == len(self._segments.bases) and log.state.sealed_at > offset:
             self._miss(offset, log.state.sealed_at, 0)
             offset = log.state.sealed_at
         return offset
@@ -186,13 +187,13 @@ class _Walk:
     def resume_before(self, i: int) -> None:
         """Where nothing was met in what was walked, the stamps of the segment before it still bind the clock."""
         if not self._term and i:
-            for header, _ in self._batches(i - 1, self._log.bases[i - 1], True):
+            for header, _ in self._batches(i - 1, self._segments.bases[i - 1], True):
                 self._log.clock.resume(header.hlc)
 
     def _term_from(self, i: int) -> int:
         """The term of the first batch in segment i or after it, 0 if there is none."""
-        for j in range(i, len(self._log.bases)):
-            for header, _ in self._batches(j, self._log.bases[j], True):
+        for j in range(i, len(self._segments.bases)):
+            for header, _ in self._batches(j, self._segments.bases[j], True):
                 return header.term
         return 0
 

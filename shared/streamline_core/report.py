@@ -70,7 +70,7 @@ def _row(log: "Log", refused: "str | None") -> "dict[str, Any]":
         "lost": dict(state.lost),
         "unconfirmed": unconfirmed,
         "buffered": 0 if log.sealed else log.next - log.durable,
-        "stored_bytes": log.total_bytes,
+        "stored_bytes": log.segments.total_bytes,
         "first": log.first,
         "next": log.next,
         "refused": refused,

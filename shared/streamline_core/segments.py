@@ -1,7 +1,8 @@
-"""The files of one stream's log: their names, their order, and how to walk one in constant memory.
+"""The segments of one stream's log: the names of their files, the ring they form, and how to walk one in constant memory.
 
-Rule: a segment is whole batches one after another and nothing else; a torn tail stays where it is, and the next segment's
-name says where it ends. A walk never trusts a length before the header's CRC has vouched for it.
+Rule: a segment is whole batches one after another and nothing else; a torn tail stays where it is, and the next segment's name says where
+it ends. Only one that this opening began is written to. A walk never trusts a length before the header's CRC has vouched for it. Must not
+know: what is durable or owed; the log decides what goes.
 """
 
 import binascii
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from typing import Iterator
 
     from .batch import Header
-    from .ports import Storage
+    from .log_limits import LogLimits
+    from .ports import Buffer, Storage
 
 _SUFFIX = ".seg"
 _COMPACTED = ".cmp"
@@ -34,6 +36,116 @@ def list_segments(storage: "Storage", folder: str, compacted: bool = False) -> "
                 bases.append(base)
     bases.sort()
     return bases
+
+
+class SegmentRing:
+    """bases, sizes: the first offset and the bytes of each segment, oldest first. compacted: bases of those that were written anew.
+    total_bytes: of all of them. exchanges: how often one was written anew: what is known of the bytes of one may be wrong then.
+    head: the file of the last one while it is written to, else empty: what comes next goes into a new one. removals: (version of the log's
+    state to wait for, file, its bytes)."""
+
+    def __init__(self, storage: "Storage", folder: str, limits: "LogLimits") -> None:
+        self._storage = storage
+        self._folder = folder
+        self._limits = limits
+        self.exchanges = 0
+        self.removals: "list[tuple[int, str, int]]" = []
+        self.hold([], set())
+
+    def hold(self, bases: "list[int]", compacted: "set[int]") -> None:
+        """These are what there is, rising, and none of them is written to. Raises OSError."""
+        self.bases, self.compacted = bases, compacted
+        self.sizes = [max(0, self._storage.size(self.name_of(base))) for base in bases]
+        self.total_bytes = sum(self.sizes)
+        self.head = ""
+
+    def name_of(self, base: int) -> str:
+        """The file of a segment."""
+        return segment_name(self._folder, base, base in self.compacted)
+
+    def index_of(self, offset: int) -> int:
+        """The index of the segment that holds `offset`, if any does."""
+        low, high = 0, len(self.bases)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.bases[middle] <= offset:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def takes(self, size: int, offset: int) -> bool:
+        """Whether a batch of `size` bytes, from `offset` on, still goes into the head."""
+        limits = self._limits
+        if not self.head or self.sizes[-1] + size > limits.segment_bytes:
+            return False
+        return not limits.segment_records or offset - self.bases[-1] < limits.segment_records
+
+    def open_head(self, base: int) -> None:
+        """What is written next goes into a new segment. Raises MemoryError: nothing has changed then."""
+        name = segment_name(self._folder, base)
+        self.sizes.append(0)
+        try:
+            self.bases.append(base)
+        except MemoryError:
+            self.sizes.pop()
+            raise
+        self.head = name
+
+    def append(self, head: "Buffer", body: "Buffer") -> None:
+        """Write a batch at the end of the head. Raises StorageFull, OSError, MemoryError: how much of it is there nobody knows then."""
+        self._storage.append(self.head, head)
+        self._storage.append(self.head, body)
+        size = len(head) + len(body)
+        self.sizes[-1] += size
+        self.total_bytes += size
+
+    def head_unchanged(self) -> bool:
+        """Whether the storage has no more of the head than before what could not be appended."""
+        try:
+            return max(0, self._storage.size(self.head)) == self.sizes[-1]
+        except (OSError, MemoryError):
+            return False
+
+    def exchange(self, base: int, size: int) -> int:
+        """A segment was written anew, in `size` bytes, durably: it takes the place of what was there. Returns how many bytes that saves."""
+        i = self.bases.index(base)
+        saved, old = self.sizes[i] - size, self.name_of(base)
+        self.compacted.add(base)
+        self.sizes[i] = size
+        self.total_bytes -= saved
+        self.exchanges += 1
+        self._storage.remove(old)
+        return saved
+
+    def forget_oldest(self) -> "tuple[int, int, str]":
+        """Take the oldest out of the ring; returns its base, its bytes and its file, which is for the caller to remove."""
+        base, size = self.bases[0], self.sizes[0]
+        oldest = base, size, self.name_of(base)  # first: afterwards there may be no memory for it
+        del self.bases[0], self.sizes[0]
+        self.total_bytes -= size
+        self.compacted.discard(base)
+        return oldest
+
+    def drop_from(self, offset: int) -> None:
+        """Remove the segments that begin at `offset` or after it."""
+        while self.bases and self.bases[-1] >= offset:
+            self.total_bytes -= self.sizes.pop()
+            self._storage.remove(self.name_of(self.bases.pop()))
+
+    @property
+    def removing_bytes(self) -> int:
+        """Given back, and still there until it is noted."""
+        return sum([size for _, _, size in self.removals])
+
+    def remove_noted(self, durable_version: int) -> None:
+        """The log's state is durable up to this version: files that waited for it go. Raises OSError: what is left goes the next time."""
+        while self.removals and self.removals[0][0] <= durable_version:
+            self._storage.remove(self.removals[0][1])
+            self.removals.pop(0)
+
+
+# What one holds
 
 
 def find_header(storage: "Storage", name: str, at: int, size: int, offset: int, within: bool = False) -> "tuple[int, Header] | None":

@@ -96,9 +96,9 @@ class SyncQueue:
                         continue
                     if not log.can_evict and log.next > log.durable:
                         waits = True
-                    elif not log.can_evict and len(log.bases) == 1:
-                        log.end_segment()
-                    if log.can_evict and (best is None or log.total_bytes > best.total_bytes):
+                    elif not log.can_evict and len(log.segments.bases) == 1:
+                        log.segments.head = ""  # all of it is durable: what comes next goes into another
+                    if log.can_evict and (best is None or log.segments.total_bytes > best.segments.total_bytes):
                         best = log
         if best is not None:
             return best.evict_oldest(EVICTED) > 0
@@ -114,12 +114,13 @@ class SyncQueue:
         offset = max(log.state.acked, log.first)
         if offset >= log.durable or log.local:
             return None
-        base = log.bases[log.segment_of(offset)]
+        segments = log.segments
+        base = segments.bases[segments.index_of(offset)]
         known = self._reached.get(log.folder)
-        if known is None or known[:2] != (base, log.exchanges) or known[3] > offset:
-            known = (base, log.exchanges, 0, base, 0)
+        if known is None or known[:2] != (base, segments.exchanges) or known[3] > offset:
+            known = (base, segments.exchanges, 0, base, 0)
         _, _, at, reached, stamp = known
-        name, head = log.name_of(base), bytearray(HEADER_BYTES)
+        name, head = segments.name_of(base), bytearray(HEADER_BYTES)
         for _ in range(HEADERS_PER_LOOK):
             header = parse_header(memoryview(head)[: log.storage.read_into(name, at, head)])
             if header is None:
@@ -128,7 +129,7 @@ class SyncQueue:
             if header.next > offset:
                 break
             at += header.length
-        self._reached[log.folder] = base, log.exchanges, at, reached, stamp
+        self._reached[log.folder] = base, segments.exchanges, at, reached, stamp
         return stamp or None
 
     def status(self) -> "dict[str, Any]":
@@ -179,9 +180,10 @@ def owed_bytes(log: "Log") -> int:
     if acked >= log.next:
         return 0
     size = log.unwritten_bytes
-    if log.bases:
-        i = log.segment_of(acked)
-        end = log.bases[i + 1] if i + 1 < len(log.bases) else log.written
-        span = max(1, end - log.bases[i])
-        size += sum(log.sizes[i + 1 :]) + log.sizes[i] * (end - min(end, max(acked, log.bases[i]))) // span
+    bases, sizes = log.segments.bases, log.segments.sizes
+    if bases:
+        i = log.segments.index_of(acked)
+        end = log.segment_end(i)
+        span = max(1, end - bases[i])
+        size += sum(sizes[i + 1 :]) + sizes[i] * (end - min(end, max(acked, bases[i]))) // span
     return size

@@ -122,7 +122,7 @@ class LogWorkload(Workload):
 
     def evict(self, log):
         if log.can_evict:
-            self.promises.evicting(log.stream.epoch, log.bases[0], log.bases[1] if len(log.bases) > 1 else log.written)
+            self.promises.evicting(log.stream.epoch, log.segments.bases[0], log.segment_end(0))
             log.evict_oldest()
 
     def confirm(self, log, offset):

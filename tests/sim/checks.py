@@ -148,7 +148,7 @@ def _marks(machine):
 
 def _waits_for_the_disk(machine, log):
     """Bytes that a log can not give back yet: what is not durable, and files whose removal is not durably noted."""
-    return log.buffered_bytes + sum([machine.disk.size(name) for _, name, _ in log._removals])
+    return log.buffered_bytes + sum([machine.disk.size(name) for _, name, _ in log.segments.removals])
 
 
 def _hub_next(fleet, key):

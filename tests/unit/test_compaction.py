@@ -71,7 +71,7 @@ def test_what_has_no_keys_stays_whole_until_it_is_evicted():
         edge.clock.advance(10)
         edge.settle()
         edge.settle()
-    assert ledger(edge, "bare")["unconfirmed"]["evicted"] > 0 and not edge.node.log("bare").compacted
+    assert ledger(edge, "bare")["unconfirmed"]["evicted"] > 0 and not edge.node.log("bare").segments.compacted
 
 
 def test_a_cut_after_any_step_leaves_each_record_once():
@@ -108,17 +108,18 @@ def test_a_removal_that_a_cut_undid_brings_the_old_segment_back_whole():
     world = World()
     edge = edge_of(world)
     before = {}
-    while not edge.node.log("t").compacted:
+    while not edge.node.log("t").segments.compacted:
         for name in edge.storage.files:
             before[name] = bytes(edge.storage.files[name])
         write(edge, edge.node.log("t").next, 1)
-    base = min(edge.node.log("t").compacted)
+    base = min(edge.node.log("t").segments.compacted)
     image = copy_of(edge.storage)
     name = "%s/%020d.seg" % (edge.node.log("t").folder, base)
     image.files[name], image._durable[name] = bytearray(before[name]), before[name]
     again = World()
     later = edge_of(again, image)
-    assert not later.node.log("t").compacted and name in later.storage.files and name.replace(".seg", ".cmp") not in later.storage.files
+    assert not later.node.log("t").segments.compacted
+    assert name in later.storage.files and name.replace(".seg", ".cmp") not in later.storage.files
     later.connect()
     again.run_until(again.drained)
     assert ledger(later)["delivered"] == ledger(later)["produced"] and not ledger(later)["lost"]
@@ -156,7 +157,7 @@ def test_what_a_reader_holds_is_left_alone():
         write(edge, 0, 1000)
     except Exception as error:
         assert "a reader of this node" in str(error)
-    assert not edge.node.log("t").compacted
+    assert not edge.node.log("t").segments.compacted
 
 
 def test_a_producer_that_repeats_itself_is_known_after_its_batches_were_merged():
@@ -230,13 +231,13 @@ def test_who_is_in_the_middle_of_a_segment_that_is_written_anew_reads_on_after_w
     write(edge, 0, 300)
     log = edge.node.log("t")
     readers = []
-    for base in log.bases[:-1]:
-        if base not in log.compacted:
+    for base in log.segments.bases[:-1]:
+        if base not in log.segments.compacted:
             reader = log.reader(base)
             piece = reader.read(bytearray(1024), 1)
             readers.append((base, reader, piece.next))
     write(edge, 300, 400)
-    moved = [row for row in readers if row[0] in log.compacted]
+    moved = [row for row in readers if row[0] in log.segments.compacted]
     assert moved
     for _, reader, next_ in moved:
         piece = reader.read(bytearray(1024), 1)
@@ -253,7 +254,7 @@ def test_a_batch_that_is_whole_and_holds_no_records_stays_as_it_is():
     pack_header(head, 0, 1, 1, log.written, 1 << 56, log.term, 0, 0, 0, len(body), binascii.crc32(body))
     log._write(head, body, 1)
     write(edge, 6, 800)
-    assert 0 in log.compacted
+    assert 0 in log.segments.compacted
     assert body in bytes(edge.storage.files[segment_name(log.folder, 0, True)])
 
 
@@ -263,4 +264,4 @@ def test_the_policy_may_be_changed_to_it_while_a_node_runs():
     edge.node.config.resources.eviction_policy = "compact"
     edge.node.resources.changed()
     write(edge, 0, 800)
-    assert edge.node.log("t").compacted
+    assert edge.node.log("t").segments.compacted

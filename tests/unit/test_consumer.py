@@ -45,7 +45,7 @@ def test_what_this_build_cannot_read_is_a_gap_and_its_neighbours_are_shown():
     partition = opened(bench)
     log = partition.current
     bench.write(log, [b"a"])
-    bench.storage.append(segment_name(log.folder, log.bases[-1]), pack_batch(1, [b"?", b"?"], flags=9) + pack_batch(3, [b"b"]))
+    bench.storage.append(segment_name(log.folder, log.segments.bases[-1]), pack_batch(1, [b"?", b"?"], flags=9) + pack_batch(3, [b"b"]))
     partition = opened(bench)
     for size in (1, 4096):
         assert taken(Consumer(partition, 0, bytearray(512)), size) == [(0, b"a"), (1, 3, "corrupt"), (3, b"b")]
@@ -57,7 +57,7 @@ def test_one_at_a_time_it_gives_what_it_gives_at_once():
     log = partition.current
     for n in range(5):
         bench.write(log, [b"%d" % n, b"x"])
-    bench.storage.append(segment_name(log.folder, log.bases[-1]), pack_batch(10, [b"?"], flags=9) + pack_batch(11, [b"b"]))
+    bench.storage.append(segment_name(log.folder, log.segments.bases[-1]), pack_batch(10, [b"?"], flags=9) + pack_batch(11, [b"b"]))
     partition = opened(bench)
     for size in (1, 100, 4096):
         one, other = Consumer(partition, 3, bytearray(512)), Consumer(partition, 3, bytearray(512))
@@ -84,7 +84,8 @@ def test_a_batch_that_lies_is_a_gap_and_nothing_of_it_is_shown():
     head = bytearray(HEADER_BYTES)
     pack_header(head, header.flags, header.count, header.span, header.base, header.hlc, header.term, header.producer, header.sequence,
                 header.behind, len(batch) - HEADER_BYTES, crc)
-    bench.storage.append(segment_name(log.folder, log.bases[-1]), bytes(head) + bytes(batch[HEADER_BYTES:]) + pack_batch(3, [b"b"]))
+    name = log.segments.name_of(log.segments.bases[-1])
+    bench.storage.append(name, bytes(head) + bytes(batch[HEADER_BYTES:]) + pack_batch(3, [b"b"]))
     partition = opened(bench)
     for at_once in (False, True):
         rows = []

@@ -193,7 +193,7 @@ def test_a_log_keeps_what_was_durable_through_power_cuts():
                 log = bench.open()
                 for _ in range(60):
                     while bench.storage.free_bytes() < 3 * BLOCK_BYTES:
-                        first = max(first, log.bases[1])
+                        first = max(first, log.segments.bases[1])
                         assert log.evict_oldest()
                         bench.settle(log)
                     at = log.next

@@ -52,7 +52,7 @@ def test_a_log_that_is_opened_again_never_stamps_below_what_it_holds():
 def test_a_head_segment_that_came_back_empty_does_not_let_the_clock_go_back():
     bench = Bench(segment_bytes=1024)
     log = bench.open()
-    while len(log.bases) < 2 or log.state.checkpoint < log.bases[-1]:
+    while len(log.segments.bases) < 2 or log.state.checkpoint < log.segments.bases[-1]:
         bench.write(log, [bytes(300)])
     bench.storage.files[bench.segments()[-1]][:] = b""
     bench.clock.wall -= 3600000

@@ -53,8 +53,8 @@ def test_segments_roll_at_their_size_and_are_named_by_their_base():
     for i in range(12):
         bench.write(log, [b"%03d" % i * 80])  # batches of 302 bytes: three to a segment
     names = [name.split("/")[-1] for name in bench.segments()]
-    assert names == ["%020d.seg" % base for base in (0, 3, 6, 9)] and log.bases == [0, 3, 6, 9]
-    assert log.total_bytes == sum([len(bench.storage.files[name]) for name in bench.segments()])
+    assert names == ["%020d.seg" % base for base in (0, 3, 6, 9)] and log.segments.bases == [0, 3, 6, 9]
+    assert log.segments.total_bytes == sum([len(bench.storage.files[name]) for name in bench.segments()])
     for start in range(12):
         assert [row[0] for row in read_all(log, start, 700)[0]] == list(range(start, 12))
 
@@ -204,7 +204,7 @@ def test_what_is_not_durable_is_never_evicted():
     bench = Bench()
     log = bench.open()
     log.append_many([b"x" * 100] * 30)
-    assert len(log.bases) > 2 and not log.can_evict and log.evict_oldest() == 0
+    assert len(log.segments.bases) > 2 and not log.can_evict and log.evict_oldest() == 0
     bench.settle(log)
     assert log.can_evict and log.evict_oldest() > 0
 

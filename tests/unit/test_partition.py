@@ -141,15 +141,15 @@ def test_what_was_moved_is_no_gap_of_a_sealed_epoch_whose_newest_slot_rots():
 def test_what_was_moved_is_given_back_when_the_seal_is_durable():
     bench, partition = forked()
     old, new = partition.logs()
-    assert old.written == 2 and old.total_bytes == sum(old.sizes) and new.total_bytes == sum(new.sizes)
+    assert old.written == 2 and old.segments.total_bytes == sum(old.segments.sizes) and new.segments.total_bytes == sum(new.segments.sizes)
     for _ in range(20):
         bench.write(new, [bytes(200)])
     partition.fork(new, Parting(4, 4, 30, {}))
     for _ in range(4):
         bench.settle(*partition.all_logs())
         partition.tick()
-    assert new.written == 4 and new.state.reported == 30 and all([base < 4 for base in new.bases])
-    assert sum([bench.storage.size(name) for name in bench.segments() if new.folder in name]) == new.total_bytes
+    assert new.written == 4 and new.state.reported == 30 and all([base < 4 for base in new.segments.bases])
+    assert sum([bench.storage.size(name) for name in bench.segments() if new.folder in name]) == new.segments.total_bytes
 
 
 def test_a_folder_without_a_state_and_without_a_record_is_dropped():

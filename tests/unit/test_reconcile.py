@@ -67,7 +67,7 @@ def test_a_segment_that_rotted_is_healed():
     converged(world)
     world.run(10000, 50)  # until the cursor is kept
     others = edge.node.tables.topics["state"][0].others
-    name = "%s/%020d.seg" % (others.folder, others.bases[0])
+    name = "%s/%020d.seg" % (others.folder, others.segments.bases[0])
     edge.storage.files[name][500] ^= 1
     edge.storage._durable[name] = bytes(edge.storage.files[name])
     edge.power_cut()
@@ -87,7 +87,7 @@ def test_a_value_that_is_found_rotten_when_it_is_read_comes_again_in_the_same_se
     converged(world)
     world.run(60000, 50)
     others = edge.node.tables.topics["state"][0].others
-    name = "%s/%020d.seg" % (others.folder, others.bases[0])
+    name = "%s/%020d.seg" % (others.folder, others.segments.bases[0])
     edge.storage.files[name][len(edge.storage.files[name]) - 1] ^= 1
     raises(CorruptRecord, value, edge, b"key 2")
     assert value(edge, b"key 2") is None
@@ -104,7 +104,7 @@ def test_a_version_that_rots_before_it_has_left_stands_nowhere():
     edge.node.delete("state", b"k")
     world.run(100)
     log = edge.node.log("state")
-    name = "%s/%020d.seg" % (log.folder, log.bases[-1])
+    name = "%s/%020d.seg" % (log.folder, log.segments.bases[-1])
     edge.storage.files[name][-1] ^= 1
     assert value(edge, b"k") is None
     edge.up.cut = False

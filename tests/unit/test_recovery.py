@@ -2,6 +2,7 @@
 
 from harness import MemoryStorage, Random
 from logs import STREAM, WALL_MS, Bench, pack_batch, read_all
+from streamline_core.forking import end, seal
 from streamline_core.forking import move as fork
 from streamline_core.recovery import recover
 from streamline_core.segments import segment_name
@@ -157,7 +158,7 @@ def test_power_cuts_at_random_moments_keep_what_was_durable_in_order():
             what = random.below(10)
             if what < 5:
                 log.commit()
-            if what == 3 and log.can_evict and len(log.bases) > 3:
+            if what == 3 and log.can_evict and len(log.segments.bases) > 3:
                 log.evict_oldest()
             if what < 4:
                 bench.settle(log)
@@ -215,7 +216,7 @@ def test_producers_of_many_segments_are_known_without_walking_them():
     bench.write(log, [b"once"], 7, 1)
     for i in range(20):
         bench.write(log, [bytes(300)], 8, i)
-    assert len(log.bases) > 3
+    assert len(log.segments.bases) > 3
     bench.storage.power_cut()
     log = bench.open()
     assert (log.producers.last(7), log.producers.offset_of(7, 1)) == (1, 0)
@@ -281,8 +282,8 @@ def test_a_forked_log_ends_at_its_seal_whatever_is_synced_later():
     other = StreamId("e1", "t", 0, 1)
     successor = bench.open(other)
     at = fork(log, 6, successor)
-    log.end(at, successor)
-    log.seal(6, 6, {})
+    end(log, at, successor)
+    seal(log, 6, 6, {})
     log.commit()
     bench.settle(log, successor)
     assert at == 6 and log.durable == 6 and successor.durable == 7
@@ -346,8 +347,8 @@ def test_a_removal_that_a_power_cut_undid_does_not_make_forget_who_wrote_what():
     while log.can_evict:
         log.evict_oldest()
         bench.settle(log)
-    assert not log.bases and len(lineage) == 4
+    assert not log.segments.bases and len(lineage) == 4
     name = segment_name(log.folder, 0)
     bench.storage.files[name] = files[name]
     log = bench.open()
-    assert (log.bases, log.written, log.state.lineage) == ([0], 12, lineage)
+    assert (log.segments.bases, log.written, log.state.lineage) == ([0], 12, lineage)

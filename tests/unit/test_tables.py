@@ -189,7 +189,8 @@ def test_each_changed_key_comes_once_not_its_history():
     world.run(100)
     one.connect()
     at_rest(world)
-    assert one.node.tables.partition("state", b"k0").others.next <= 310 and one.node.tables.topics["state"][0].others.total_bytes < 1000
+    others = one.node.tables.topics["state"][0].others
+    assert one.node.tables.partition("state", b"k0").others.next <= 310 and others.segments.total_bytes < 1000
     assert value(one, b"k2") == b"value 299"
     converged(world)
 
@@ -440,7 +441,7 @@ def test_a_log_whose_end_has_rotted_gives_no_name_a_second_time():
     two.node.produce("state", b"after", b"k")
     converged(world)
     log = one.node.log("state")
-    name = "%s/%020d.seg" % (log.folder, log.bases[-1])
+    name = "%s/%020d.seg" % (log.folder, log.segments.bases[-1])
     one.storage.files[name][10] ^= 1  # of the only batch's header: nothing says how far it went
     one.storage._durable[name] = bytes(one.storage.files[name])
     one.disconnect()
@@ -467,7 +468,7 @@ def test_names_that_a_buffered_write_bears_leave_no_gap_behind_it():
     edge.settle()
     edge.settle()
     edge.settle()
-    assert log.durable == 3 and log.state.gaps.rows == [] and len(log.bases) == 1
+    assert log.durable == 3 and log.state.gaps.rows == [] and len(log.segments.bases) == 1
 
 
 def test_a_restored_disk_believes_what_a_restored_hub_is_told_of_its_past():
