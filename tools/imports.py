@@ -168,6 +168,19 @@ def check_micropython(tree: ast.Module) -> Iterator[Finding]:
                 yield line, "%s(signed=…) does not exist on MicroPython" % node.func.attr
 
 
+def check_handlers(tree: ast.Module) -> Iterator[Finding]:
+    """A tuple after `except` is made when something was raised: where that is a MemoryError there may be no memory for it, and the handler
+    that was meant for it is never reached."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try):
+            meant = False
+            for handler in reversed(node.handlers):
+                names = {name.id for name in ast.walk(handler.type or ast.Pass()) if isinstance(name, ast.Name)}
+                meant = meant or "MemoryError" in names
+                if meant and isinstance(handler.type, ast.Tuple):
+                    yield handler.lineno, "a tuple after except takes memory, and MemoryError is handled here: name it in the module"
+
+
 def check_compiles() -> Iterator[str]:
     if not mpy.available():
         print("imports: %s; not compiled for MicroPython" % mpy.NO_COMPILER)
@@ -187,7 +200,7 @@ def check_file(path: Path, area: Area, owner: dict[str, str]) -> Iterator[str]:
         return
     findings = list(check_imports(tree, area, owner))
     if area.board and not path.name.startswith("manifest"):
-        findings += check_micropython(tree)
+        findings += [*check_micropython(tree), *check_handlers(tree)]
     for line, what in sorted(findings):
         yield "%s:%d: %s" % (name, line, what)
     if text.count("\n") > LINES_MAX:

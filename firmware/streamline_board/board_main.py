@@ -24,6 +24,7 @@ from .main import let_go
 from .readings import LASTED_MS, Readings
 
 CONFIG = "/edge.json"
+_NO_NETWORK = (StreamlineError, OSError, MemoryError)
 STARTS = "/starts"  # how many starts in a row did not last
 CRASH = "/crash.txt"  # what ended the last one
 STARTS_MAX = 3
@@ -75,7 +76,7 @@ def _live(network, dog):
 
         try:
             joined = network(BoardClock(), BoardEntropy())
-        except (StreamlineError, OSError, MemoryError) as error:
+        except _NO_NETWORK as error:
             print("streamline: no network: %s" % (error or "no memory"))
     return safe_mode.run(config, reason, joined, dog.feed)
 

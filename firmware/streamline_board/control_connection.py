@@ -20,6 +20,7 @@ CHUNK_BYTES = 512
 DEPTH = 3  # rows of an answer are written one by one
 POLLIN, POLLOUT, ENDED = 1, 4, 8 | 16
 _OVER = (None,)
+_OUT_OF_STEP = (ProtocolError, MemoryError)
 
 
 class Connection:
@@ -126,7 +127,7 @@ class Connection:
         """Serve what has come. Returns whether a whole request had. Raises OSError where the other side is gone."""
         try:
             request = self._reader.read(now_ms)
-        except (ProtocolError, MemoryError) as error:  # what comes after it cannot be told apart
+        except _OUT_OF_STEP as error:  # what comes after it cannot be told apart
             self._error(0, error)
             self._ending = True
             return True

@@ -16,6 +16,7 @@ KEEPALIVE_SECS = 30
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 READ_BYTES = 1024
 BOOT_CHARS_MAX = 64
+_NO_TLS = (OSError, ValueError, MemoryError)
 
 
 def parse_url(url):
@@ -60,7 +61,7 @@ class BoardLink(Carrier):
         if scheme == "mqtts":
             try:
                 return _tls(sock, host, self._config)
-            except (OSError, ValueError, MemoryError):
+            except _NO_TLS:
                 sock.close()
                 raise
         return sock

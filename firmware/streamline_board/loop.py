@@ -12,7 +12,7 @@ import time
 import ujson
 
 from streamline_core.codec import device_codecs
-from streamline_core.errors import QueueFull, StorageFull
+from streamline_core.errors import NO_ROOM
 from streamline_core.node import Node
 
 from . import heap
@@ -25,6 +25,7 @@ LINES_PER_TURN = 200
 FULL_WAIT_MS = 5
 CONDITION_MS = 5000
 MEMORY_WAIT_MS = 100  # until what there was no memory for is tried again
+_PUT_OFF = NO_ROOM + (MemoryError,)
 COLLECT_EVERY = 64  # turns: a small heap stays in one piece
 
 
@@ -167,7 +168,7 @@ class Loop:
         if self._source is not None and not self._draining:
             try:
                 deadlines.append(self._source.produce(node, now_ms))
-            except (QueueFull, StorageFull):
+            except NO_ROOM:
                 self.refused += 1
             except MemoryError:
                 self.refused += 1
@@ -242,7 +243,7 @@ class Loop:
             try:
                 self.node.produce(self._lines, line)
                 return
-            except (QueueFull, StorageFull, MemoryError):
+            except _PUT_OFF:
                 self.node.tick()
                 self._tickets()
                 if self._link is not None:

@@ -11,6 +11,7 @@ gc.threshold(8192)  # collect early and often: a small heap stays in one piece. 
 from streamline_core import VERSION
 from streamline_core.errors import UsageError
 
+_REFUSED = (UsageError, OSError)
 TOO_SMALL = "; configure fewer topics or a smaller log.batch_bytes, or give it a larger heap\n"
 
 
@@ -75,7 +76,7 @@ def main(arguments, program="streamline_board"):
 
             source = ProcSource(config.topics)
         loop = Loop(config, source, lines, flags["--status"])
-    except (UsageError, OSError) as error:
+    except _REFUSED as error:
         for line in str(error).split("\n"):
             print("%s: %s" % (program, line), file=sys.stderr)
         return 2

@@ -21,6 +21,7 @@ from .ports import BoardClock, BoardEntropy
 TRY_AGAIN_MS = 600000
 WAIT_MS_MAX = 1000
 MEMORY_WAIT_MS = 100
+_NO_LINK = (StreamlineError, OSError)
 OTHERS = ("ledger", "topics", "queue", "resources", "consumers")
 
 
@@ -91,7 +92,7 @@ def _link(config, reason, clock, poll):
         from .loop import link_class  # the same choice as the agent's
 
         return link_class(config)(config, SafeNode(config, clock, reason), clock, BoardEntropy(), poll)
-    except (StreamlineError, OSError) as error:
+    except _NO_LINK as error:
         print("streamline: safe mode without a link: %s" % error)
     except MemoryError:
         gc.collect()

@@ -7,7 +7,7 @@ durable. A MemoryError leaves all as it was, or with a `failure`. Must not know:
 from .batch import HEADER_BYTES, OFFSET_MAX, pack_header
 from .builder import COUNT_MAX, BatchBuilder, control_batch, dense_batch
 from .durable_mark import DurableMark
-from .errors import QueueFull, StorageFull, UsageError
+from .errors import NOT_STORED, QueueFull, StorageFull, UsageError
 from .lineage import extend, thin
 from .log_state import LogState
 from .producers import Producers
@@ -230,7 +230,7 @@ class AppendLog:
             self.limits.budget.left -= size
             self.written += span
             self.mark.wrote(size)
-        except (StorageFull, OSError, MemoryError) as error:
+        except NOT_STORED as error:
             if isinstance(error, MemoryError) and self.segments.head_unchanged():
                 raise  # nothing of it is there
             self.failure = error  # how much of it is there nobody knows

@@ -6,7 +6,7 @@ Work is done a piece at a time, and not at all while the processor is to rest. K
 """
 
 from .batch import BATCH_BYTES_MAX, DENSE, batches, records, understood
-from .errors import CorruptRecord, StorageFull
+from .errors import NOT_STORED, CorruptRecord
 from .recut import Merged
 from .segments import segment_name
 
@@ -80,7 +80,7 @@ class Compactor:
             if self._log is None and not self._begin():
                 return -1
             return now_ms if self._step() else -1
-        except (StorageFull, OSError, MemoryError):
+        except NOT_STORED:
             self._give_up()
             self._indexes = {}
             return -1

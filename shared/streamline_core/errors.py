@@ -37,3 +37,8 @@ class BacklogFull(QueueFull):
         super().__init__(text)
         self.waits = waits
         self.fits = fits
+
+
+# What a handler names that may run where memory is short: MicroPython would make the tuple after `except` there and then.
+NOT_STORED = (StorageFull, OSError, MemoryError)
+NO_ROOM = (QueueFull, StorageFull)

@@ -7,7 +7,7 @@ asyncio.
 
 from . import report
 from .absent import NoDownlink, NoTables
-from .errors import StorageFull
+from .errors import NOT_STORED
 from .eviction import Evictor
 from .hlc import HybridClock
 from .intake import Intake
@@ -221,7 +221,7 @@ class Node:
             if log.failure is None:
                 try:
                     log.commit()
-                except (StorageFull, OSError, MemoryError):
+                except NOT_STORED:
                     pass  # what it could not write was never durable; the other logs are closed all the same
                 try:
                     log.save_state(now_ms)

@@ -8,6 +8,7 @@ know: what is durable or owed; the log decides what goes.
 import binascii
 
 from .batch import HEADER_BYTES, MAGIC_BYTES, OFFSET_MAX, parse_header
+from .errors import NOT_STORED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class SegmentRing:
         """Whether the storage has no more of the head than before what could not be appended."""
         try:
             return max(0, self._storage.size(self.head)) == self.sizes[-1]
-        except (OSError, MemoryError):
+        except NOT_STORED:
             return False
 
     def exchange(self, base: int, size: int) -> int:

@@ -7,7 +7,7 @@ error of the caller. Knows nothing of what it keeps.
 import binascii
 import struct
 
-from .errors import StorageFull
+from .errors import NOT_STORED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Slots:
             tail = struct.pack("<II", generation, len(self._waiting)) + self._waiting
             name = "%s.%d" % (self._name, generation % 2)
             self._ticket = self._storage.replace(name, struct.pack("<I", binascii.crc32(tail)) + tail)
-        except (StorageFull, OSError, MemoryError):
+        except NOT_STORED:
             return  # the generation stays: the next try goes to the same slot, the other one is the good one
         self._generation = generation
         self._in_flight = self.version
@@ -86,7 +86,7 @@ class Slots:
         try:
             self._ticket = self._storage.sync(self._loaded)
             self._confirming = True
-        except (StorageFull, OSError, MemoryError):
+        except NOT_STORED:
             pass
 
     @property

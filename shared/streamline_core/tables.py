@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .topic import TopicDefinition
     from .version import Version
 
+_IN_TROUBLE = (OSError, StreamlineError)
+
+
 class Tables:
     """topics: the partitions of each keyed topic. found_bytes: of memory, for what was there when they were opened."""
 
@@ -62,7 +65,7 @@ class Tables:
             try:
                 more = keyed.tick() or more
                 keyed.trouble = ""
-            except (StorageFull, OSError, StreamlineError) as error:
+            except _IN_TROUBLE as error:
                 keyed.trouble = str(error)
             except MemoryError:  # the rest of the node goes on, and there may be some later
                 keyed.trouble = "no memory"

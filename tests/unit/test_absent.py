@@ -52,4 +52,4 @@ def test_its_pauses_are_taken_and_its_frames_are_none():
 
 def test_it_compacts_what_it_would_owe():
     node = local_node("sync_topics", max_storage=CAP, eviction_policy="compact")
-    assert node.log("t").compacted and node.log("t").first == 0 and node.evictor.evicted_bytes == 0
+    assert node.log("t").segments.compacted and node.log("t").first == 0 and node.evictor.evicted_bytes == 0
