@@ -21,6 +21,7 @@ from streamline_host.meter import ProcessMeter
 from streamline_host.ports import SystemClock, SystemEntropy
 
 from . import config_reload, leftovers
+from .acknowledged import Acknowledged
 from .carried_node import CarriedLine
 from .keyed_topics import KeyedTopics, load_merges
 from .limited import Limited
@@ -91,6 +92,7 @@ class Agent(Readers, KeyedTopics, Limited):
         for problem in leftovers.problems(self._leftovers):
             log.warning("%s", problem)
         self.health = Health(self._clock.monotonic_ms())
+        self._acknowledged = Acknowledged(config.data_dir)
         self._running = True
         if self.uplink is not None:
             self.uplink.start()
@@ -165,13 +167,18 @@ class Agent(Readers, KeyedTopics, Limited):
         self._look()
         return self.health.report(self._clock.monotonic_ms())
 
+    def acknowledge(self) -> int:
+        """Health tells no more of what is lost by now. Returns how many records those are, of which it told before. Raises OSError."""
+        return self._acknowledged.take(self.ledger())
+
     def _look(self) -> None:
         node = self.node
         problems = limit_problems(node) + [line.problem for line in self.lines if line.problem]
         if self._leftovers:
             self._leftovers = [it for it in self._leftovers if self._storage.list(it.folder)]
             problems += leftovers.problems(self._leftovers)
-        self.health.observe(self._clock.monotonic_ms(), self.status(), self.ledger(), problems, waits(node))
+        told = self._acknowledged.beside(self.ledger())
+        self.health.observe(self._clock.monotonic_ms(), self.status(), told, problems, waits(node))
 
     def sync_now(self) -> None:
         self.node.link.sync_now()

@@ -30,7 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "status": ("streamline-cli edge status --json", "streamline-cli edge status --node board-3 --config edge.yaml"),
     "ledger": ("streamline-cli edge ledger --config /etc/streamline/edge.yaml",),
     "topics": ("streamline-cli edge topics",),
-    "health": ("streamline-cli edge health || logger -t streamline degraded",),
+    "health": ("streamline-cli edge health || logger -t streamline degraded", "streamline-cli edge health --acknowledge"),
     "sync": ("streamline-cli edge sync status", "streamline-cli edge sync now"),
     "resources": ("streamline-cli edge resources", "streamline-cli edge resources limit --memory 256MB --storage 1GB"),
     "consumers": ("streamline-cli edge consumers", "streamline-cli edge consumers forget billing"),

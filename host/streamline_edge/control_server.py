@@ -160,6 +160,9 @@ class _Connection:
     async def health(self, header: Header, body: bytes) -> Header:
         return {"health": self.agent.report_health()}
 
+    async def acknowledge(self, header: Header, body: bytes) -> Header:
+        return {"acknowledged": self.agent.acknowledge(), "health": self.agent.report_health()}
+
     async def topics(self, header: Header, body: bytes) -> Header:
         return {"topics": topics(self.agent.node)}
 
@@ -287,6 +290,7 @@ OPS: dict[str, Callable[[_Connection, Header, bytes], Awaitable[Header | None]]]
     "status": _Connection.status,
     "ledger": _Connection.ledger,
     "health": _Connection.health,
+    "acknowledge": _Connection.acknowledge,
     "topics": _Connection.topics,
     "sync": _Connection.sync,
     "produce": _Connection.produce,

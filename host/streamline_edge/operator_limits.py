@@ -5,7 +5,6 @@ Rule: the file in the data directory is whole or not there. What is in it, the c
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import ujson
 
 from streamline_core.operator_limits import FILE_BYTES_MAX, LIMITS_NAME, POLICY, parse, refused
 
-from .posix_files import fsync_folder
+from .posix_files import fsync_folder, replace_file
 
 __all__ = ["POLICY", "read", "write"]
 
@@ -37,15 +36,8 @@ def read(data_dir: str) -> dict[str, Any]:
 def write(data_dir: str, limits: dict[str, Any]) -> None:
     """Keep `limits`; none: those of the configuration hold again. Raises: OSError."""
     path = Path(data_dir) / LIMITS_NAME
-    if not limits:
-        path.unlink(missing_ok=True)
+    if limits:
+        replace_file(path, ujson.dumps(limits).encode())
     else:
-        beside = path.with_suffix(".new")
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, ujson.dumps(limits).encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        beside.rename(path)
-    fsync_folder(path.parent)
+        path.unlink(missing_ok=True)
+        fsync_folder(path.parent)

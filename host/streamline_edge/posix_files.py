@@ -37,6 +37,20 @@ def fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, or make it, readable for its owner alone: after a power cut it is the old one or the new one.
+    Raises OSError."""
+    beside = path.with_suffix(".new")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, [data])
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    beside.rename(path)
+    fsync_folder(path.parent)
+
+
 def open_for_append(path: Path, created: list[Path]) -> int:
     """Open for appending; adds to `created` each folder that got a new name in it."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC

@@ -14,7 +14,8 @@ def add(commands: Commands) -> None:
     commands.add("status", _status, "the node, its connection and its streams", asks=True)
     commands.add("ledger", _ledger, "produced = delivered + pending + lost, for each stream", asks=True)
     commands.add("topics", _topics, "the configured topics", asks=True)
-    commands.add("health", _health, "exit code 0 if all is well, 1 and what is wrong if not", asks=True)
+    health = commands.add("health", _health, "exit code 0 if all is well, 1 and what is wrong if not", asks=True)
+    health.add_argument("--acknowledge", action="store_true", help="what is lost by now is known: told no more here, still in the ledger")
     sync = commands.add("sync", _sync, "look at synchronisation, or steer it", asks=True)
     sync.add_argument("action", choices=("status", "now", "pause", "resume", "plan"))
     sync.add_argument("--budget", metavar="SIZE", help="of plan: how much of the link could be used, such as 5MB")
@@ -44,7 +45,10 @@ def _topics(arguments: Arguments) -> int:
 def _health(arguments: Arguments) -> int:
     from . import tables
 
-    health = asked(arguments).request("health")["health"]
+    answer = asked(arguments).request("acknowledge" if arguments.acknowledge else "health")
+    health = answer["health"]
+    if arguments.acknowledge:
+        health = {"acknowledged": answer["acknowledged"], **health}
     show(arguments, health, tables.health)
     return WELL if health["healthy"] else DEGRADED
 

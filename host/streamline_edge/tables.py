@@ -61,6 +61,8 @@ def topics(rows: list[dict[str, Any]]) -> None:
 
 
 def health(data: dict[str, Any]) -> None:
+    if "acknowledged" in data:
+        print(f"acknowledged: {data['acknowledged']} records lost; `edge ledger` goes on counting them")
     print("healthy" if data["healthy"] else "degraded:")
     for problem in data["problems"]:
         print(f"  {problem}")
