@@ -1,6 +1,7 @@
 """TCP connections that nobody waits for.
 
-Rule: a socket is returned while it still connects; what comes of it shows when it is written. Must not know: what is said on it.
+Rule: a socket is returned while it still connects; what comes of it shows when it is written. Names are looked up by `names`, where a
+network has put something there; else by the interpreter, which waits. Must not know: what is said on a connection.
 """
 
 import errno
@@ -9,9 +10,14 @@ import socket
 _IPPROTO_TCP, _TCP_NODELAY = 6, 1  # some ports have no names for them
 
 
-def resolve(host, port):
-    """The address of a host. Resolving a name blocks: MicroPython has no other way to do it. Raises OSError."""
-    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0][-1]
+names = None  # with `address(host)`, as name_server.Names
+
+
+def resolve(host, port, kind=socket.SOCK_STREAM):
+    """The address of a host, as sockets take it. Raises OSError, as one that is still looked up."""
+    if names is not None:
+        host = names.address(host)
+    return socket.getaddrinfo(host, port, 0, kind)[0][-1]
 
 
 def open_tcp(host, port):

@@ -1,6 +1,6 @@
 """A client of a time server (SNTP, RFC 4330): without a battery clock, no certificate of today is valid.
 
-Rule: an answer counts only if it repeats what was drawn for its question; nothing here waits, but for a name to be resolved.
+Rule: an answer counts only if it repeats what was drawn for its question; nothing here waits.
 Must not know: who needs the time.
 """
 
@@ -10,12 +10,16 @@ import time
 
 import machine
 
+from . import tcp
+from .name_server import LookingUp
+
 PORT = 123
 PACKET_BYTES = 48
 ANSWER_MS = 3000
 ASK_MS = 15000  # again, where no answer came
 REFRESH_MS = 6 * 3600 * 1000  # a crystal is 2 seconds off by then
 POLL_MS = 100
+LOOK_MS = 250  # again, where its name is being looked up
 _REQUEST = 0x23  # version 4, client
 _MODE, _SERVER = 0x07, 4
 _STRATUM_MAX = 15
@@ -55,13 +59,15 @@ class TimeServer:
         packet[40:48] = self._nonce  # in place of our time, which is none: a server sends back whatever stands here
         sock = None
         try:
-            address = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_DGRAM)[0][-1]
+            address = tcp.resolve(self._host, self._port, socket.SOCK_DGRAM)
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.setblocking(False)
             sock.sendto(packet, address)
-        except OSError:
+        except OSError as error:
             if sock is not None:
                 sock.close()
+            if isinstance(error, LookingUp):
+                self._at_ms = now_ms + LOOK_MS
             return
         self._socket = sock
         self._until_ms = now_ms + ANSWER_MS

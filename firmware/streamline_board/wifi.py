@@ -1,6 +1,7 @@
 """The WiFi of a board: joined as a file says, joined again whenever it is lost; once it is there, a time server sets the clock.
 
-Rule: `turn` never waits (but for a name to be resolved), and nothing here prints or hands out the password. Must not know: links, logs.
+Rule: `turn` never waits, and nothing here prints or hands out the password. Names are looked up by the network's own name server, without
+waiting, too: one that is silent is what a board without a way out has. Must not know: links, logs.
 """
 
 import network
@@ -9,6 +10,8 @@ from streamline_core.backoff import Backoff
 from streamline_core.errors import UsageError
 from streamline_core.whole_json import loads
 
+from . import tcp
+from .name_server import Names
 from .time_server import TimeServer
 
 FILE = "/wifi.json"
@@ -69,6 +72,7 @@ class Wifi:
             network.hostname(given["hostname"])
         self._wlan = network.WLAN(network.STA_IF)
         self._wlan.active(True)
+        self._names = tcp.names = Names(entropy, self._name_servers)
 
     def turn(self, now_ms):
         """Look, and do what is to be done. Returns when to come again (monotonic ms)."""
@@ -76,9 +80,16 @@ class Wifi:
             self._at_ms = now_ms + CHECK_MS
             self._check(now_ms)
         at_ms = self._at_ms
+        looked_ms = self._names.turn(now_ms)
+        if looked_ms >= 0:
+            at_ms = min(at_ms, looked_ms)
         if self._time is not None and self.up:
             at_ms = min(at_ms, self._time.turn(now_ms))
         return at_ms
+
+    def _name_servers(self):
+        server = self._wlan.ifconfig()[3] if self.up else ""
+        return [server] if server and server != "0.0.0.0" else []
 
     def _check(self, now_ms):
         up = self._wlan.isconnected()

@@ -238,6 +238,7 @@ class _Agent(Readers, Limited, KeyedTopics):
     def __init__(self) -> None:
         self.config = EdgeConfig.from_dict(config_of("n", local_topics=[{"topic": "k", "kind": "keyed", "partitions": 2}]))
         self._running = False  # a watch ends when it has begun
+        self.producer = self
         self.storage = MemoryStorage()
         self.node = Node(self.config, FakeClock(1000, WALL_MS), self.storage, FakeEntropy(3), Codecs(NONE))
         self.node.open()
@@ -266,6 +267,13 @@ class _Agent(Readers, Limited, KeyedTopics):
     async def room(self, full: QueueFull) -> None:
         self.settle()
 
+    async def accepted(self, hand_over: Any, *record: Any) -> Any:
+        try:
+            return hand_over(*record)
+        except QueueFull as full:
+            await self.room(full)
+            return hand_over(*record)
+
     async def slices(self, topic: str, values: list[bytes], *more: int) -> Any:
         yield self.node.produce_many(topic, values, *more)
 
@@ -274,6 +282,9 @@ class _Agent(Readers, Limited, KeyedTopics):
 
     def resources(self) -> dict[str, Any]:
         return dict(self.node.resources.status())
+
+    def acknowledge(self) -> int:
+        return 0
 
     def limit(self, limits: dict[str, int], policy: str | None = None, reset: bool = False) -> None:
         self.node.resources.change(dict(limits))
@@ -368,6 +379,7 @@ def control_seeds() -> list[bytes]:
         control_wire.pack({"op": "consume", "id": 4, "topic": "t", "partition": 0, "from": 1}),
         control_wire.pack({"op": "consume", "id": 5, "topic": "t", "partition": 0, "from": 0, "time": 5}),
         control_wire.pack({"op": "sync", "id": 6, "action": "pause"}),
+        control_wire.pack({"op": "acknowledge", "id": 6}),
         control_wire.pack({"op": "consume", "id": 7, "topic": "t", "partition": 0, "from": 0, "feed": True}),
         control_wire.pack({"op": "set", "id": 8, "topic": "k", "key_size": 2}, b"valueke"),
         control_wire.pack({"op": "watch", "id": 9, "topic": "k"}),
