@@ -33,7 +33,7 @@ SHELL_ONLY_FOR = {
     "control": ("control*", "door", "limits_file"),
     "flash": ("flash_*",),
     "board": ("boot", "board_*", "readings", "safe_mode", "watchdog"),
-    "wifi": ("wifi", "name_server", "time_server"),
+    "wifi": ("wifi", "dns", "name_server", "time_server"),
     "asyncio": ("aio",),
 }
 SHELL_NOT_WITH = {"board": ("__main__", "sources")}  # what needs an operating system

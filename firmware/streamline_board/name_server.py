@@ -1,13 +1,15 @@
 """A client of name servers (DNS, RFC 1035; for names that end in .local multicast DNS, RFC 6762, section 6.7).
 
-Rule: nothing here waits: who needs an address that is not known yet is told so, and asks again. An answer counts only if it repeats the
-question and what was drawn for it. The last address of a name is good until a server says another (RFC 8767): an edge is without a name
-server more often than a host moves. Must not know: who needs an address, and for what.
+Rule: nothing here waits: who needs an address that is not known yet is told so, and asks again. The last address of a name is good until a
+server says another (RFC 8767): an edge is without a name server more often than a host moves. Must not know: how messages are written, who
+needs an address.
 """
 
 import errno
 import socket
 import struct
+
+from .dns import MESSAGE_BYTES_MAX, query, read_answer
 
 PORT = 53
 MULTICAST = "224.0.0.251", 5353
@@ -17,11 +19,6 @@ POLL_MS = 50
 FAILED_MS = 5000  # until a name that has no address is asked for again
 TTL_SECS = (60, 3600)  # whatever a server says
 NAMES_MAX = 4
-MESSAGE_BYTES_MAX = 512
-ANSWERS_MAX = 16  # that are looked at, aliases included
-_HEAD = ">HHHHHH"
-_RECURSE, _ANSWER, _CODE = 0x0100, 0x8000, 0x000F
-_A, _IN = 1, 1
 
 
 class LookingUp(OSError):
@@ -159,51 +156,6 @@ class _Name:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
-
-
-def query(host, number):
-    """The message that asks for an IPv4 address of `host`. Raises ValueError for what cannot be a name."""
-    out = bytearray(struct.pack(_HEAD, number, _RECURSE, 1, 0, 0, 0))
-    for label in host.rstrip(".").split("."):
-        part = label.encode()
-        if not 0 < len(part) < 64 or len(out) > 255:
-            raise ValueError("it cannot be a name")
-        out.append(len(part))
-        out.extend(part)
-    out.append(0)
-    return bytes(out) + struct.pack(">HH", _A, _IN)
-
-
-def read_answer(data, asked):
-    """(address, how many seconds it is good for) in an answer to `asked`; ("", 0): there is none; None where it is no such answer."""
-    if data[:2] != asked[:2] or data[12 : len(asked)] != asked[12:]:
-        return None
-    flags, questions, answers = struct.unpack(">HHH", data[2:8])
-    if not flags & _ANSWER or questions != 1:
-        return None
-    at = len(asked)
-    for _ in range(0 if flags & _CODE else min(answers, ANSWERS_MAX)):
-        at = _after_name(data, at)
-        if at < 0 or at + 10 > len(data):
-            break
-        kind, class_, ttl_secs, size = struct.unpack(">HHIH", data[at : at + 10])
-        at += 10
-        if kind == _A and class_ & 0x7FFF == _IN and size == 4 and at + 4 <= len(data):
-            return "%d.%d.%d.%d" % tuple(data[at : at + 4]), ttl_secs
-        at += size
-    return "", 0
-
-
-def _after_name(data, at):
-    """Where a name ends that begins there, -1 where it does not. What it refers back to is not looked at."""
-    while at < len(data):
-        size = data[at]
-        if size & 0xC0:
-            return at + 2 if size & 0xC0 == 0xC0 else -1
-        at += 1 + size
-        if not size:
-            return at
-    return -1
 
 
 def _is_address(host):

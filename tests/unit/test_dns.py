@@ -2,8 +2,8 @@
 
 import struct
 
-from harness import FakeEntropy, Random, raises
-from streamline_board.name_server import Names, query, read_answer
+from harness import Random, raises
+from streamline_board.dns import query, read_answer
 
 ASKED = query("broker.example", 0x1234)
 
@@ -61,11 +61,3 @@ def test_hostile_answers_end_nothing():
             said[at] = random.below(256)
         found = read_answer(bytes(said[: 12 + random.below(len(said))]), ASKED)
         assert found is None or found == ("", 0) or len(found[0].split(".")) == 4
-
-
-def test_an_address_is_its_own_and_without_a_name_server_there_is_no_other():
-    names = Names(FakeEntropy(), lambda: [])
-    assert names.address("10.0.0.1") == "10.0.0.1" and names.turn(0) == -1
-    for host in ("10.0.0", "10.0.0.256", "a.b.c.d", "broker"):
-        error = raises(OSError, names.address, host)
-        assert "there is no name server" in str(error), error
