@@ -192,8 +192,9 @@ def test_a_signal_ends_it_in_order_whenever_it_comes(number: int, edge_lite: Cal
     config = configured(tmp_path, 1, log={"segment_bytes": 524288, "commit_interval_ms": 10})
     for _ in range(20):
         process = subprocess.Popen(
-            [*lite.start, "--config", str(config), "--lines", "logs"], cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            [*lite.start, "--config", str(config), "--lines", "logs"], cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whoever runs the tests under nohup ignores SIGHUP, and so would it
+        )  # fmt: skip
         assert process.stdin is not None and process.stderr is not None
         until(lambda: cli(config, "status").returncode == 0)
         process.stdin.write(b"a line that makes garbage\n" * 2000)
@@ -201,6 +202,21 @@ def test_a_signal_ends_it_in_order_whenever_it_comes(number: int, edge_lite: Cal
         time.sleep(rng.random() / 5)
         process.send_signal(number)
         assert process.wait(20) == 0, process.stderr.read()
+
+
+def test_under_nohup_a_terminal_that_is_closed_ends_nothing(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
+    lite = edge_lite(next((name for name in ARCHITECTURES if is_native(name)), "x86_64"))
+    config = configured(tmp_path, 1)
+    process = subprocess.Popen(
+        [*lite.start, "--config", str(config), "--lines", "logs"], cwd=tmp_path, stdin=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    until(lambda: cli(config, "status").returncode == 0)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert cli(config, "status").returncode == 0
+    process.terminate()
+    assert process.wait(20) == 0
 
 
 def test_what_lies_in_the_folder_that_it_is_started_in_is_not_run(edge_lite: Callable[..., EdgeLite], tmp_path: Path) -> None:
