@@ -157,6 +157,7 @@ class Carrier:
                 self._poll.unregister(self._polled)
             self._shut()
             self._stream = self._polled = None
+        self._refusal = None
         self._over(now_ms)
         self._backoff.down(now_ms)
         self._later(reason)

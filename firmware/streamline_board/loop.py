@@ -12,7 +12,7 @@ import time
 import ujson
 
 from streamline_core.codec import device_codecs
-from streamline_core.errors import NO_ROOM
+from streamline_core.errors import NO_ROOM, NOT_TAKEN
 from streamline_core.node import Node
 
 from . import heap
@@ -25,7 +25,6 @@ LINES_PER_TURN = 200
 FULL_WAIT_MS = 5
 CONDITION_MS = 5000
 MEMORY_WAIT_MS = 100  # until what there was no memory for is tried again
-_PUT_OFF = NO_ROOM + (MemoryError,)
 COLLECT_EVERY = 64  # turns: a small heap stays in one piece
 
 
@@ -243,7 +242,7 @@ class Loop:
             try:
                 self.node.produce(self._lines, line)
                 return
-            except _PUT_OFF:
+            except NOT_TAKEN:
                 self.node.tick()
                 self._tickets()
                 if self._link is not None:

@@ -7,12 +7,11 @@ is none is silence. Must not know: what the readings mean.
 import gc
 import sys
 
-from streamline_core.errors import NO_ROOM
+from streamline_core.errors import NOT_TAKEN
 
 LASTED_MS = 60000
 APP_PAUSE_MS = 10000  # after it has failed
 ERROR_CHARS = 120
-_PUT_OFF = NO_ROOM + (MemoryError,)
 ABSENT = "no module named 'app'"  # MicroPython's words; a module that `app` misses has another name
 
 
@@ -50,7 +49,7 @@ class Readings:
             due_ms = self._source.produce(node, now_ms)
             if not isinstance(due_ms, int):
                 raise TypeError("produce returned %r, and not when it wants to be called again (monotonic ms)" % (due_ms,))
-        except _PUT_OFF:
+        except NOT_TAKEN:
             if self._source is not None:
                 raise
             self._failed("no memory for it", now_ms)

@@ -6,12 +6,9 @@ Rule: reading and writing never wait; what a port cannot do is found out by tryi
 import select
 
 from streamline_core.errors import UsageError
-from streamline_core.serial_packets import BAUD
+from streamline_core.serial_url import SerialUrl
 
-LINE_SCHEMES = ("serial", "serial+tcp")
-BUFFER_BYTES = 1024  # of a UART, where it can be chosen: what comes while the board does something else
 WRITE_BYTES = 256  # a terminal that can be written takes so much without waiting, or nearly
-BAUDS = (300, 4000000)
 _POLLIN, _POLLOUT, _POLLHUP = 1, 4, 16
 _VTIME, _VMIN = 5, 6  # where Linux has them
 
@@ -23,40 +20,20 @@ class Line:
     """
 
     def __init__(self, url):
-        scheme, found, rest = url.partition("://")
-        where, _, query = rest.partition("?")
-        if not found or scheme not in LINE_SCHEMES:
-            _refuse(url)
-        self.reopens = scheme == "serial+tcp"
-        self.where = where
-        self.baud, self.buffer_bytes = BAUD, BUFFER_BYTES
+        line = SerialUrl(url)
+        self.where, self.baud, self.buffer_bytes = line.where, line.baud, line.buffer_bytes
+        self.reopens = line.tcp is not None
         self._url = url
         self._checked = None  # a UART that was opened to see whether it is there
-        for word in query.split("&") if query else ():
-            key, _, value = word.partition("=")
-            if not value.isdigit() or self.reopens:
-                _refuse(url)
-            if key == "baud" and BAUDS[0] <= int(value) <= BAUDS[1]:
-                self.baud = int(value)
-            elif key == "buffer" and 64 <= int(value) <= 32768:
-                self.buffer_bytes = int(value)
-            else:
-                _refuse(url)
         if self.reopens:
-            self.baud = 0
             try:
                 from .tcp import open_tcp
             except ImportError:
                 raise UsageError("cloud_endpoint %r: this image has no network; use serial://UART" % url)
             self._open_tcp = open_tcp
-            host, _, port = where.rstrip("/").rpartition(":")
-            if not host or not port.isdigit():
-                _refuse(url)
-            self._address = host, int(port)
-        elif where[:1] == "/":
+            self._address = line.tcp
+        elif self.where[:1] == "/":
             _check_speed(url, self.baud)
-        elif not where.isdigit():
-            _refuse(url)
 
     def check(self):
         """Raises UsageError for a UART that this board does not have: no other try would find it."""
@@ -76,13 +53,6 @@ class Line:
                 return checked
             return _uart(int(self.where), self.baud, self.buffer_bytes)
         return Terminal(self.where, self.baud)
-
-
-def _refuse(url):
-    raise UsageError(
-        "cloud_endpoint %r: a line is serial://UART or serial:///dev/NAME, with ?baud=%d to %d&buffer=BYTES, or serial+tcp://HOST:PORT"
-        % (url, BAUDS[0], BAUDS[1])
-    )
 
 
 def _check_speed(url, baud):

@@ -7,10 +7,8 @@ network has put something there; else by the interpreter, which waits. Must not 
 import errno
 import socket
 
-_IPPROTO_TCP, _TCP_NODELAY = 6, 1  # some ports have no names for them
-
-
 names = None  # with `address(host)`, as name_server.Names
+_IPPROTO_TCP, _TCP_NODELAY = 6, 1  # some ports have no names for them
 
 
 def resolve(host, port, kind=socket.SOCK_STREAM):

@@ -33,7 +33,6 @@ from .waiters import RecordLost, Waiters
 
 if TYPE_CHECKING:
     from streamline_core.config import EdgeConfig
-    from streamline_core.log import Log
 
     from .config_reload import Reload
 
@@ -107,14 +106,9 @@ class Agent(Readers, KeyedTopics, Limited):
         self._tick()
         deadline = self._loop.time() + RECOVER_SECS_MAX
         while self._loop.time() < deadline and any(
-            stream.durable < stream.written and stream.failure is None for stream in self._every_log()
+            stream.durable < stream.written and stream.failure is None for stream in self.node.partitions.every_log()
         ):
             await asyncio.wait((self._waiters.room(),), timeout=0.1)
-
-    def _every_log(self) -> list[Log]:
-        """Of what is written here, and of what comes from elsewhere."""
-        node = self.node
-        return node.logs() + node.tables.logs() + [stream for feed in node.downlink.partitions() for stream in feed.logs()]
 
     async def stop(self) -> None:
         """Disconnect, make all that was accepted durable (within 10 s), and let go of the data directory."""
@@ -153,7 +147,7 @@ class Agent(Readers, KeyedTopics, Limited):
         status["link"] = self.uplink.status() if self.uplink is not None else None
         status["serial"] = [line.status() for line in self.lines]
         status["data_dir"], status["pid"], status["version"] = self.config.data_dir, os.getpid(), VERSION
-        failed = [(stream.folder, stream.failure) for stream in self._every_log() if stream.failure is not None]
+        failed = [(stream.folder, stream.failure) for stream in self.node.partitions.every_log() if stream.failure is not None]
         status["storage_failures"] = [f"{folder}: {failure}" for folder, failure in failed]
         return status
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from streamline_core.config import ConfigError, EdgeConfig
 from streamline_core.config_values import LINE_SCHEMES
 from streamline_core.errors import UsageError
-from streamline_core.serial_packets import BAUD, payload_bytes_of
+from streamline_core.serial_packets import payload_bytes_of
+from streamline_core.serial_url import SerialUrl
 
 from .config_paths import FILE_KEYS
 from .config_reading import Reading
@@ -26,8 +27,6 @@ BOARD_LOG_DEFAULTS = {
 }  # fmt: skip
 BOARD_SEGMENTS_MAX = 256
 BOARD_SCHEMES = ("mqtt", "mqtts")
-# As firmware/streamline_board/serial_stream.py has them.
-LINE_OPTIONS = {"baud": range(300, 4000001), "buffer": range(64, 32769)}
 # What a board has no use for, and why.
 LEFT_OUT = {
     ("broker",): "a board has no broker for devices",
@@ -102,11 +101,10 @@ def _link(given: dict[str, Any], config: EdgeConfig, problems: list[str]) -> Non
         return
     scheme, _, rest = config.cloud_endpoint.partition("://")
     if scheme in LINE_SCHEMES:
-        if _baud(config.cloud_endpoint) is None:
-            problems.append(
-                f"cloud_endpoint: {config.cloud_endpoint}: a line is serial://UART or serial:///dev/NAME, with "
-                "?baud=300 to 4000000&buffer=BYTES, or serial+tcp://HOST:PORT"
-            )
+        try:
+            SerialUrl(config.cloud_endpoint)
+        except UsageError as e:
+            problems.append(str(e))
         return
     if scheme not in BOARD_SCHEMES:
         known = ", ".join(f"{one}://" for one in (*BOARD_SCHEMES, *LINE_SCHEMES))
@@ -116,26 +114,12 @@ def _link(given: dict[str, Any], config: EdgeConfig, problems: list[str]) -> Non
     given["cloud_endpoint"] = f"{scheme}://{rest.rpartition('@')[2]}"  # a board's user is its node_id
 
 
-def _baud(endpoint: str) -> int | None:
-    """Of a board's line; 0 where it has no speed, None where a board would take it for none."""
-    scheme, _, rest = endpoint.partition("://")
-    where, _, query = rest.partition("?")
-    options = dict(word.partition("=")[::2] for word in query.split("&")) if query else {}
-    if scheme == "serial+tcp":
-        host, _, port = where.rstrip("/").rpartition(":")
-        return 0 if host and port.isdecimal() and not options else None
-    if not (where.isdecimal() or where.startswith("/")):
-        return None
-    for key, value in options.items():
-        if key not in LINE_OPTIONS or not value.isdecimal() or int(value) not in LINE_OPTIONS[key]:
-            return None
-    return int(options.get("baud", BAUD))
-
-
 def _frames(given: dict[str, Any], reading: Reading, problems: list[str]) -> None:
     """No larger than what a slow line carries in time."""
-    endpoint = reading.config.cloud_endpoint or ""
-    baud = _baud(endpoint) if endpoint.partition("://")[0] in LINE_SCHEMES else 0
+    try:
+        baud = SerialUrl(reading.config.cloud_endpoint or "").baud
+    except UsageError:
+        return  # no line, or one that is refused anyway
     if not baud:
         return
     most = payload_bytes_of(baud)

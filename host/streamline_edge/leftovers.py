@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from streamline_core.segments import list_segments, segment_name
+
 if TYPE_CHECKING:
     from .posix_storage import PosixStorage
 
@@ -30,7 +32,11 @@ def find(storage: PosixStorage, known: Iterable[str]) -> list[Leftover]:
         for stream in storage.list(topic):
             folder = f"{topic}/{stream}"
             if folder not in used:
-                size = sum(max(0, storage.size(f"{folder}/{name}")) for name in storage.list(folder) if ".seg" in name)
+                size = sum(
+                    max(0, storage.size(segment_name(folder, base, compacted)))
+                    for compacted in (False, True)
+                    for base in list_segments(storage, folder, compacted)
+                )
                 if size:
                     found.append(Leftover(folder, size))
     return found

@@ -42,3 +42,4 @@ class BacklogFull(QueueFull):
 # What a handler names that may run where memory is short: MicroPython would make the tuple after `except` there and then.
 NOT_STORED = (StorageFull, OSError, MemoryError)
 NO_ROOM = (QueueFull, StorageFull)
+NOT_TAKEN = NO_ROOM + (MemoryError,)

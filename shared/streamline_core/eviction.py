@@ -120,7 +120,7 @@ class Evictor:
         if best is None:
             return 0
         if not best[1].can_evict:
-            best[1].segments.head = ""
+            best[1].segments.close_head()
         return best[1].evict_oldest(EVICTED)
 
     def _worth(self, partition: "Partition", log: "Log") -> int:

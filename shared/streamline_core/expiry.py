@@ -46,7 +46,7 @@ class Expiry:
                 if len(log.segments.bases) == 1:
                     if log.next > log.durable:
                         return  # something younger waits, and is committed anyway
-                    log.segments.head = ""
+                    log.segments.close_head()
                 if not log.evict_oldest(EXPIRED):
                     return
         except OSError:

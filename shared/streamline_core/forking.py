@@ -54,7 +54,7 @@ class Fork:
         if self.step != SEALED or log.state.slots.durable_version < self._version:
             return None
         log.segments.drop_from(log.ends_at)  # what was moved
-        log.segments.head = ""
+        log.segments.close_head()
         log.written = min(log.written, log.ends_at)
         successor.state.provisional = False
         successor.state.continues = log.stream.epoch, log.ends_at

@@ -105,7 +105,7 @@ class Log(AppendLog):
         self._sync()
         self.state.gaps.add(self.written, self.written + span, cause)
         self.written += span
-        self.segments.head = ""
+        self.segments.close_head()
         self.mark.asked_for(0, self.written)
         self.advance()
 

@@ -93,6 +93,10 @@ class SegmentRing:
             raise
         self.head = name
 
+    def close_head(self) -> None:
+        """What is written next goes into another segment."""
+        self.head = ""
+
     def append(self, head: "Buffer", body: "Buffer") -> None:
         """Write a batch at the end of the head. Raises StorageFull, OSError, MemoryError: how much of it is there nobody knows then."""
         self._storage.append(self.head, head)

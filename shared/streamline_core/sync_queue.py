@@ -97,7 +97,7 @@ class SyncQueue:
                     if not log.can_evict and log.next > log.durable:
                         waits = True
                     elif not log.can_evict and len(log.segments.bases) == 1:
-                        log.segments.head = ""  # all of it is durable: what comes next goes into another
+                        log.segments.close_head()  # all of it is durable
                     if log.can_evict and (best is None or log.segments.total_bytes > best.segments.total_bytes):
                         best = log
         if best is not None:

@@ -2,11 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from agent_process import AgentProcess
@@ -19,15 +16,6 @@ log: {segment_bytes: 64KB}
 resources: {max_storage: 1MB}
 sync_topics: [t]
 """
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[AgentProcess]:
-    agent = AgentProcess(tmp_path, CONFIG)
-    agent.start()
-    yield agent
-    if agent.process is not None and agent.process.poll() is None:
-        agent.kill()
 
 
 def overflow(agent: AgentProcess) -> int:

@@ -29,15 +29,6 @@ local_topics: [here]
 """
 
 
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[AgentProcess]:
-    agent = AgentProcess(tmp_path, CONFIG)
-    agent.start()
-    yield agent
-    if agent.process is not None and agent.process.poll() is None:
-        agent.kill()
-
-
 def lines(n: int, start: int = 0) -> bytes:
     return b"".join(b'{"n":%d,"k":"key %d"}\n' % (i, i % 17) for i in range(start, n))
 

@@ -213,7 +213,6 @@ def test_under_nohup_a_terminal_that_is_closed_ends_nothing(edge_lite: Callable[
     )  # fmt: skip
     until(lambda: cli(config, "status").returncode == 0)
     process.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
     assert cli(config, "status").returncode == 0
     process.terminate()
     assert process.wait(20) == 0

@@ -221,8 +221,17 @@ def example(**more: Any) -> str:
     return json.dumps(given)
 
 
+def asked(mosquitto: Mosquitto, what: str) -> dict[str, Any]:
+    """What the board answers over its line; nothing where it does not yet."""
+    where = ["--node", "pico-1", "--endpoint", "mqtt://127.0.0.1:%d" % mosquitto.port]
+    command = [sys.executable, "-m", "streamline_edge.cli", "edge", *where, what, "--json"]
+    result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, cwd="/", check=False)
+    said: dict[str, Any] = json.loads(result.stdout) if result.stdout.startswith("{") else {}
+    return said
+
+
 def test_its_records_reach_the_cloud_over_its_uart_across_a_power_cut(
-    pico: Callable[..., Pico], mosquitto: Mosquitto, tmp_path: Path
+    pico: Callable[..., Pico], mosquitto: Mosquitto, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     board = pico({"/edge.json": example(), "/app.py": APP, "/count": "200"})
     (tmp_path / "gate").mkdir()
@@ -249,6 +258,11 @@ def test_its_records_reach_the_cloud_over_its_uart_across_a_power_cut(
         assert row.adds_up and set(row.lost) <= {"torn"} and row.produced == 200, row
         # At each start it learns the time from the cloud and notes that in its log: an offset that is no record.
         assert 198 <= len(got) + sum(row.lost.values()) <= 200, sorted(set(range(200)) - set(got))
+        status: dict[str, Any] = {}
+        until(lambda: status.update(asked(mosquitto, "status")) or status, EMULATED_SECS)
+        used, free = status["heap_bytes"], status["heap_free_bytes"]
+        record_property("figure", "%s: heap of %d bytes: %d in use while it answers, %d free" % (BOARD, used + free, used, free))
+        assert used + free >= board_image.load_board(BOARD)["heap_bytes"] and free > used
         print("%d records, %d before the cut; lost: %s; the console:\n%s" % (len(got), before, row.lost, board.console[-600:]))
     finally:
         bridge.kill()
@@ -308,21 +322,13 @@ def test_an_agent_that_crashes_again_and_again_ends_in_a_safe_mode_that_answers(
     board = pico({"/edge.json": example(), "/app.py": CRASHING})
     (tmp_path / "gate").mkdir()
     gateway = AgentProcess(tmp_path / "gate", GATEWAY % (mosquitto.port, board.line_port))
-    where = ["--node", "pico-1", "--endpoint", "mqtt://127.0.0.1:%d" % mosquitto.port]
-    command = [sys.executable, "-m", "streamline_edge.cli", "edge", *where, "health", "--json"]
-
-    def health() -> dict[str, Any]:
-        result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, cwd="/", check=False)
-        said: dict[str, Any] = json.loads(result.stdout) if result.stdout.startswith("{") else {}
-        return said
-
     try:
         gateway.start()
         board.start()
         board.until("safe mode")
         assert "the agent ended 3 times in a row" in board.console and "RuntimeError" in board.console
-        until(health, EMULATED_SECS)
-        said = health()
+        until(lambda: asked(mosquitto, "health"), EMULATED_SECS)
+        said = asked(mosquitto, "health")
         assert said["healthy"] is False and "safe mode" in said["problems"][0], said
     finally:
         if gateway.process is not None and gateway.process.poll() is None:

@@ -5,6 +5,7 @@ import json
 from harness import MICROPYTHON, Random
 from streamline_board import carrier
 from streamline_board.serial_link import SerialLink
+from streamline_core import ask
 from streamline_core import serial_packets as packets
 from streamline_core.serial_framing import PacketReader, encode_into, packet_bytes
 from world import World, produce
@@ -340,6 +341,7 @@ def test_who_asks_a_board_that_has_no_memory_to_answer_is_told_so():
     (piece,) = world.gateway.pieces
     head, text = piece.split(b"\n")
     assert json.loads(head) == {"id": "q-1", "piece": 0, "last": True, "error": "other"}
+    assert piece == ask._head("q-1", 0, True, "other") + carrier.NO_ANSWER and carrier.REQUEST_BYTES_MAX == ask.REQUEST_BYTES_MAX
     assert text == b"no memory for this answer now; ask again"
     assert world.state == "open" and world.link.reader.refused == 0
 
