@@ -103,7 +103,7 @@ def stored(path: Path) -> list[bytes]:
     return values
 
 
-def until(condition: Callable[[], object], secs: float = 40) -> None:
+def until(condition: Callable[[], object], secs: float = 100) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline, "waited %d s in vain" % secs

@@ -17,7 +17,7 @@ from board_process import serve
 from mosquitto import Mosquitto
 
 ARCH = "armhf"
-RUN_SECS = 60
+RUN_SECS = 150
 RECORD = b"%06d " + b"x" * 93
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from free_ports import free_port
 
-START_TIMEOUT_S = 10
-STOP_TIMEOUT_S = 10
+START_TIMEOUT_S = 40
+STOP_TIMEOUT_S = 40
 MISSING = "mosquitto is not installed (package mosquitto)"
 
 

@@ -95,7 +95,7 @@ def test_a_profile_leaves_room_above_what_the_node_needs(name: str, tmp_path: Pa
     most = config_file.load(BOARDS / name / "edge.yaml").resources.max_memory
     (tmp_path / "edge.yaml").write_text(re.sub(r"max_memory: \S+", "max_memory: 8MB", here(name, tmp_path)))
     command = [sys.executable, "-m", "streamline_edge", "--config", str(tmp_path / "edge.yaml")]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, check=False)
     needed = re.search(r"resources.max_memory: \d+ is less than this node needs to run; use at least (\d+)", done.stderr)
     assert done.returncode == 2 and needed is not None, done.stderr
     assert int(needed[1]) <= most * 0.8

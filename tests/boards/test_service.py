@@ -189,7 +189,7 @@ def test_a_log_that_is_appended_to_is_rotated_under_a_running_agent(manager: Man
         assert manager.hear().startswith("RELOADING=1") and manager.hear() == "READY=1"
         assert log.read_bytes().count(b"\0") == 0 and "nothing has changed" in log.read_text()
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -52,7 +52,7 @@ def afar(port: int, *words: str, node: str = "n1", user: str = "") -> "subproces
 
 
 def told(port: int, *words: str) -> Any:
-    done = afar(port, *words, "--json")
+    done = afar(port, *words, "--json", "--timeout", "20")
     assert done.returncode == 0, done
     return json.loads(done.stdout)
 

@@ -39,7 +39,7 @@ def edge(mosquitto: Mosquitto, folder: Path, name: str) -> Agent:
     )
 
 
-async def until(condition: Callable[[], object], secs: float = 40) -> None:
+async def until(condition: Callable[[], object], secs: float = 100) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline, "waited %d s in vain" % secs
@@ -94,7 +94,7 @@ def test_kill_9_of_the_bridge_and_of_the_broker(mosquitto: Mosquitto, tmp_path: 
             await asyncio.gather(*work)
             await until(lambda: sum(map(len, stored(path).values())) >= sum(map(len, sent.values())))
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert stored(path) == sent
 
     asyncio.run(run())

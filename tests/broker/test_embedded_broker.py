@@ -19,7 +19,7 @@ from streamline_host.mqtt_link import MqttLink
 pytest.importorskip("amqtt")
 
 
-async def until(condition: Callable[[], object], secs: float = 15) -> None:
+async def until(condition: Callable[[], object], secs: float = 60) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline, "waited %d s in vain" % secs

@@ -25,7 +25,7 @@ ingest:
   - {from: "plant/+/temp", topic: readings, key: topic}
   - {from: "plant/#", topic: other}
 """
-WAIT_SECS = 20
+WAIT_SECS = 60
 
 
 def until(true: Callable[[], bool], what: str) -> None:

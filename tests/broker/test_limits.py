@@ -103,4 +103,4 @@ def cloud(broker: Mosquitto, folder: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -8,7 +8,7 @@ import pytest
 
 from streamline_core.mqtt import MqttClient
 
-WAIT_S = 15
+WAIT_S = 60
 
 
 class Shell:

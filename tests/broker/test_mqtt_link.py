@@ -74,7 +74,7 @@ class Log:
         self.ups += 1
 
 
-async def until(condition: Callable[[], object], secs: float = 15) -> None:
+async def until(condition: Callable[[], object], secs: float = 60) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline, "waited %d s in vain" % secs

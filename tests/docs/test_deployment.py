@@ -47,7 +47,7 @@ class Cloud:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
             assert self.process.stdout is not None
             self.process.stdout.close()
             self.process = None
@@ -124,7 +124,7 @@ class Device:
         return printed
 
 
-def until(condition: Callable[[], object], secs: float = 30) -> None:
+def until(condition: Callable[[], object], secs: float = 90) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline, "waited %d s in vain" % secs

@@ -47,7 +47,8 @@ def running() -> Iterator[list["subprocess.Popen[bytes]"]]:
 
 def told(port: int, *words: str) -> Any:
     command = [sys.executable, "-m", "streamline_edge.cli", "edge", "--node", "board", "--endpoint", "mqtt://127.0.0.1:%d" % port]
-    done = subprocess.run([*command, *words, "--json"], env=ENVIRONMENT, capture_output=True, text=True, timeout=30, cwd="/", check=False)
+    command += ["--timeout", "20"]
+    done = subprocess.run([*command, *words, "--json"], env=ENVIRONMENT, capture_output=True, text=True, timeout=100, cwd="/", check=False)
     assert done.returncode == 0, done
     return json.loads(done.stdout)
 
@@ -97,7 +98,8 @@ def test_a_board_tells_of_a_backlog_that_does_not_move_when_asked_again(
     assert told(mosquitto.port, "health")["healthy"]
     time.sleep(32)
     command = [sys.executable, "-m", "streamline_edge.cli", "edge", "--node", "board", "--endpoint", "mqtt://127.0.0.1:%d" % mosquitto.port]
-    done = subprocess.run([*command, "health"], env=ENVIRONMENT, capture_output=True, text=True, timeout=30, cwd="/", check=False)
+    command += ["--timeout", "20"]
+    done = subprocess.run([*command, "health"], env=ENVIRONMENT, capture_output=True, text=True, timeout=100, cwd="/", check=False)
     assert done.returncode == 1 and "connected, but 1 records have not moved for 3" in done.stdout, done
 
 
@@ -129,7 +131,7 @@ def test_a_flood_of_questions_during_a_sync(mosquitto: Mosquitto, tmp_path: Path
     thread.join()
     assert process.stdin is not None and process.poll() is None
     process.stdin.close()
-    assert process.wait(10) == 0 and stored(store) == [LINE] * RECORDS
+    assert process.wait(60) == 0 and stored(store) == [LINE] * RECORDS
     heads = [json.loads(piece.split(b"\n")[0]) for piece in said]
     assert len(said) > 10 and max(map(len, said)) <= ask.PIECE_BYTES_MAX
     assert len([head for head in heads if "error" in head]) < len(heads) // 2  # there may be no memory for one or the other

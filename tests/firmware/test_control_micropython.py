@@ -310,7 +310,7 @@ def test_limits_are_set_kept_over_restarts_and_given_back(tmp_path: Path, free_p
     (data_dir(board) / "limits.json").write_text("[]")
     process.kill()
     process.wait()
-    done = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, timeout=20, check=False)
+    done = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, timeout=100, check=False)
     assert done.returncode == 2 and b"limits.json: this is no list of limits" in done.stderr, done
 
 
@@ -319,11 +319,11 @@ def test_the_socket_is_private_and_goes_with_the_node(tmp_path: Path, free_port:
     path = tmp_path / "a dir's" / "data" / "control.sock"
     process = up(board, running)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_ISSOCK(path.stat().st_mode)
-    second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, timeout=20, check=False)
+    second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, timeout=100, check=False)
     assert second.returncode == 2 and path.exists()
     assert cli(board.config, "produce", "logs", stdin=lines(10)).returncode == 0
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0 and not path.exists()
+    assert process.wait(60) == 0 and not path.exists()
     done = cli(board.config, "status")
     assert done.returncode == 3 and b"no agent answers in %s" % os.fsencode(path.parent) in done.stderr
     process = up(board, running)
@@ -333,7 +333,7 @@ def test_the_socket_is_private_and_goes_with_the_node(tmp_path: Path, free_port:
     up(board, running)
     assert told(board, "ledger")[0]["produced"] == 10
     deep = Board(tmp_path, free_port(), data_dir="x" * 120)
-    done = subprocess.run(deep.command(), env={"MICROPYPATH": board.path}, capture_output=True, timeout=20, check=False)
+    done = subprocess.run(deep.command(), env={"MICROPYPATH": board.path}, capture_output=True, timeout=100, check=False)
     assert done.returncode == 2 and b"107 are allowed; choose a shorter data directory" in done.stderr, done
 
 
@@ -351,11 +351,11 @@ def test_a_call_is_told_by_the_name_it_was_called_by(tmp_path: Path, free_port: 
         ([], 2, "streamline-edge-lite: --config FILE"),
     ):
         command = [program, str(tmp_path / "call.py"), *words]
-        done = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
         assert done.returncode == code and (done.stdout + done.stderr).startswith(text), done
         assert ("--repl" in done.stdout and "--heap" in done.stdout) == (words == ["--help"])
     command = [program, "-m", "streamline_board", "--help"]
-    plain = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=True).stdout
+    plain = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=True).stdout
     assert "--status" in plain and "--repl" not in plain and "%" not in plain  # its launcher's, which is not there
 
 

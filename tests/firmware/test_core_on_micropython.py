@@ -11,7 +11,7 @@ from mpy import find_micropython
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIT = ROOT / "tests" / "unit"
-FILE_TIMEOUT_S = 110
+FILE_TIMEOUT_S = 220
 HEAP = "16M"  # for the core and its tests as source, and whole fleets with a store that keeps everything; a board has its own test
 
 

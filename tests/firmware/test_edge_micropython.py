@@ -124,7 +124,7 @@ def test_broker_and_hub_come_and_go_and_garbage_is_counted(
     process.stdin.flush()
     until(lambda: len(stored(store)) == 1000)
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert stored(store) == lines(1000)
 
 
@@ -133,7 +133,7 @@ def test_a_second_node_on_one_data_directory_is_refused(mosquitto: Mosquitto, tm
     process = board.start()
     try:
         until(lambda: board.status())
-        second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
         assert second.returncode == 2 and "in use by another node" in second.stderr + second.stdout
     finally:
         process.kill()
@@ -145,12 +145,12 @@ MANY_SEGMENTS = '{"node_id": "a", "log": {"segment_bytes": 65536}, "resources": 
 
 def test_what_is_wrong_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
     board = Board(tmp_path, mosquitto.port, frame_bytes_max=99)
-    result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+    result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 2 and "frame_bytes_max" in result.stderr and "99" in result.stderr
     wrong = (("[", "not JSON"), ("[]", "not a mapping"), ('{"node_id": "a", "log": 5}', "log"), (MANY_SEGMENTS, "at least 262144"))
     for content, words in wrong:
         board.config.write_text(content)
-        result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
         assert result.returncode == 2 and words in result.stderr, result
 
 
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_had_is_named(mosquitto: Mosquitto, tmp_path: Path
         board.config.unlink()
     else:
         board.config.write_text(json.dumps(json.loads(board.config.read_text()) | given))
-    result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+    result = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 2 and result.stderr.count("\n") == 1, result
     assert words.replace("%s", str(tmp_path)) in result.stderr, result.stderr
 
@@ -190,7 +190,7 @@ def test_a_merge_module_is_loaded_or_refused_by_name(mosquitto: Mosquitto, tmp_p
     for module, words in ((python + "no_merge.py", "no function merge"), (python + "none.py", "none.py"), ("wasm:m.wasm", "WebAssembly")):
         board = Board(tmp_path, mosquitto.port, **merging(module))
         command = keyed_heap(board.command())
-        result = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=20, check=False)
+        result = subprocess.run(command, env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
         assert result.returncode == 2 and words in result.stderr and "topic lines" in result.stderr, result
     board = Board(tmp_path, mosquitto.port, **merging("python:%s" % (ROOT / "docs/examples/merge/union_of_lines.py")))
     command = keyed_heap(board.command("--status"))

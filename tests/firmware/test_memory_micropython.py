@@ -113,7 +113,7 @@ def test_a_heap_too_small_to_start_in_is_said_in_a_line(tmp_path: Path) -> None:
         words = ["-X", "heapsize=%dk" % heap_kb, "-m", "streamline_board", "--config", str(config), "--status"]
         command = [str(mpy.find_micropython()), *words]
         environment = os.environ | {"MICROPYPATH": module_path()}
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
         codes.append(result.returncode)
         if result.returncode:
             assert result.returncode == 2, (heap_kb, result.stderr)

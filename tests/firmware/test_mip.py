@@ -85,7 +85,7 @@ def test_mpremote_installs_onto_a_board(url: str, tmp_path: Path, over_http: boo
         source = url if over_http else str(mpy.OUT / mpy.PACKAGE)
         words = [sys.executable, "-m", "mpremote", "connect", board.port, "resume"]
         done = subprocess.run(
-            [*words, "mip", "install", "--target", "/new", source], capture_output=True, text=True, timeout=40, check=False,
+            [*words, "mip", "install", "--target", "/new", source], capture_output=True, text=True, timeout=100, check=False,
             env=os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_mpremote_installs_onto_a_board(url: str, tmp_path: Path, over_http: boo
             "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('streamline')]",
             "import streamline_core", "from streamline_board.main import main", "main(['--version'])", "print(streamline_core.__file__)",
         ]  # fmt: skip
-        done = subprocess.run([*words, "exec", "\n".join(lines)], capture_output=True, text=True, timeout=40, check=False)
+        done = subprocess.run([*words, "exec", "\n".join(lines)], capture_output=True, text=True, timeout=100, check=False)
     said = ["streamline_board", mpy.package()["version"], "/new/streamline_core/__init__.mpy"]
     assert done.stdout.split() == said, done.stdout + done.stderr
 
@@ -118,7 +118,7 @@ def test_a_stock_board_runs_what_was_installed_by_the_main_py_of_the_manual_and_
 
         def mpremote(*more: str) -> str:
             BoardPort(board.port).interrupt()
-            done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=40, check=False)
+            done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=100, check=False)
             assert done.returncode == 0, done.stdout + done.stderr + board.console[-2000:]
             return done.stdout
 

@@ -85,7 +85,7 @@ class World:
             url = BrokerUrl.parse("mqtt://127.0.0.1:%d" % self.mosquitto.port)
             link = MqttLink(url, "looker", subscriptions=topics, on_message=lambda topic, payload: found.append(payload))
             link.start()
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 20
             while not (link.connected and found) and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
             await link.stop()
@@ -94,7 +94,7 @@ class World:
         return json.loads(found[0])["online"] if found else None
 
     def ask(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        where = ["--node", "board", "--endpoint", "mqtt://127.0.0.1:%d" % self.mosquitto.port]
+        where = ["--node", "board", "--endpoint", "mqtt://127.0.0.1:%d" % self.mosquitto.port, "--timeout", "20"]
         command = [sys.executable, "-m", "streamline_edge.cli", "edge", *where, *words, "--json"]
         return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, cwd="/", check=False)
 
@@ -305,7 +305,7 @@ def test_what_is_wrong_with_a_line_is_named(make: Callable[..., World]) -> None:
         other.write_text(json.dumps(given | config))
         command = [*world.board.command()[:-1], str(other)]
         environment = os.environ | {"MICROPYPATH": world.board.path}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
         assert done.returncode == 2, done
         return done.stderr
 

@@ -74,7 +74,7 @@ def longest(folder: Path, what: str) -> tuple[int, int]:
     config.write_text(json.dumps({"node_id": "a", "data_dir": str(folder / "data"), "local_topics": ["load"]}))
     script.write_text(SCRIPT)
     command = [str(mpy.find_micropython()), "-X", "heapsize=1m", str(script), str(config), what]
-    result = subprocess.run(command, env={"MICROPYPATH": module_path()}, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(command, env={"MICROPYPATH": module_path()}, capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 0, result.stderr
     before, then = result.stdout.split()
     return int(before), int(then)

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-START_SECS = 15
+START_SECS = 60
 _PATHS = os.pathsep.join(str(Path(__file__).parents[2] / name) for name in ("shared", "host"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": _PATHS, "PYTHONUNBUFFERED": "1"}
 

@@ -190,7 +190,7 @@ def test_follow_and_a_reader_that_goes_away(path: Path) -> None:
     assert made.commit(a.data([b"fresh"])) is None
     assert process.stdout.readline() == b"fresh\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert made.commit(*[a.data([b"x" * 1000] * 50) for _ in range(20)]) is None
     made.store.close()
     done = subprocess.run(
@@ -218,7 +218,7 @@ def test_serve_with_its_own_broker_ends_cleanly(tmp_path: Path) -> None:
     assert "listening on 127.0.0.1:" in line and str(path) in line
     assert b"connected to mqtt://127.0.0.1:" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert process.stdout.read() == b"streamline-cloud: ended\n" and process.stderr.read() == b""
     watchdog.cancel()
     process.stdout.close()

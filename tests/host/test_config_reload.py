@@ -138,7 +138,7 @@ def hangup(agent: AgentProcess) -> Callable[[str], None]:
     agent.process.send_signal(signal.SIGHUP)
 
     def wait(text: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while text not in agent.log.read_text()[before:]:
             assert time.monotonic() < deadline, agent.log.read_text()
             time.sleep(0.02)

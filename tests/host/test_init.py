@@ -111,7 +111,7 @@ def test_on_a_terminal_it_asks_until_the_answers_are_well(folder: Path) -> None:
             said += chunk
     except OSError:  # the other side is closed
         pass
-    assert process.wait(10) == 0, said
+    assert process.wait(60) == 0, said
     assert b"storage at the most [4GB]: " in said and b"memory at the most [none]: " in said and said.count(b"is not allowed") == 1
     config = config_file.load("edge.yaml")
     assert (config.node_id, config.cloud_endpoint, list(config.topics)) == ("node-7", "mqtt://h", ["telemetry"])

@@ -131,7 +131,7 @@ def test_where_fewer_files_may_be_open_than_there_are_logs_the_agent_closes_some
         assert process.rlimit(psutil.RLIMIT_NOFILE)[0] == before
         agent.config.write_text(MANY + "resources: {max_file_descriptors: 150}\ndata_dir: d\n")
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while process.rlimit(psutil.RLIMIT_NOFILE)[0] != 150:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -258,7 +258,7 @@ def test_fewer_connections_than_the_node_needs_are_refused_with_that_number(tmp_
         other = AgentProcess(folder, "node_id: n1\n" + text)
         with pytest.raises(AssertionError, match="max_connections: " + refused):
             other.start()
-        assert other.process is not None and other.process.wait(5) == 2
+        assert other.process is not None and other.process.wait(60) == 2
 
 
 def test_a_live_view_counts_what_moves_between_two_looks(agent: AgentProcess) -> None:

@@ -39,5 +39,5 @@ def test_it_compresses_as_telemetry_does() -> None:
 
 def test_the_command_prints_lines() -> None:
     command = [sys.executable, str(TOOL), "3", "--seed", "5"]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=100, check=True)
     assert done.stdout.splitlines() == records.generate(3, seed=5)

@@ -81,11 +81,11 @@ class BoardWorld:
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command line, from afar: over the broker, the gateway and the line."""
-        where = ["--node", NODE, "--endpoint", "mqtt://127.0.0.1:%d" % self.mosquitto.port]
+        where = ["--node", NODE, "--endpoint", "mqtt://127.0.0.1:%d" % self.mosquitto.port, "--timeout", "20"]
         command = [sys.executable, "-m", "streamline_edge.cli", "edge", *where, *words, "--json"]
         return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, cwd="/", check=False)
 
-    def told(self, *words: str, secs: float = 60) -> Any:
+    def told(self, *words: str, secs: float = 200) -> Any:
         """Its answer, once there is one."""
         deadline = time.monotonic() + secs
         while True:
@@ -108,7 +108,7 @@ class BoardWorld:
     def count(self) -> int:
         return len(self.stored())
 
-    def until(self, condition: Callable[[], object], secs: float = 90) -> None:
+    def until(self, condition: Callable[[], object], secs: float = 200) -> None:
         deadline = time.monotonic() + secs
         while not condition():
             assert self.emulator.running, "the emulator ended"

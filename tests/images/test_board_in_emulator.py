@@ -26,7 +26,7 @@ BACKLOG = 10_000
 HEAP_KEYS = ("heap_bytes", "heap_peak_bytes", "heap_live_peak_bytes")
 LIVE_BYTES_MAX = 100 << 10  # of the heap of 128 KB: the rest is for the application and for garbage
 
-pytestmark = [pytest.mark.image, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def test_a_backlog_of_10_000_records_is_delivered_when_the_link_returns(
     assert world.count() == 0
     world.gateway.start()
     began = time.monotonic()
-    world.until(lambda: world.count() == BACKLOG, 200)
+    world.until(lambda: world.count() == BACKLOG, 400)
     took = time.monotonic() - began
     assert list(check_order(world.stored()).values()) == [BACKLOG]
     status = world.told("status")
@@ -100,7 +100,7 @@ def test_resets_power_cuts_and_a_line_that_hurts_lose_and_repeat_nothing(world: 
             world.line.cut = True
             time.sleep(3)
             world.line.cut = False
-    world.until(lambda: last_start(world.stored()) == (5, 2000), 200)  # the last start has said all it has to say
+    world.until(lambda: last_start(world.stored()) == (5, 2000), 400)  # the last start has said all it has to say
     world.until(lambda: world.told("ledger")[0]["pending"] == 0)
     (row,) = world.told("ledger")
     readings = world.stored()
@@ -192,7 +192,7 @@ def test_a_loop_that_does_not_turn_is_ended_by_the_watchdog_and_at_last_by_safe_
     world.serve()
     world.gateway.start()
     world.emulator.start()
-    health = world.told("health", secs=120)
+    health = world.told("health", secs=300)
     assert "safe mode" in health["problems"][0] and "watchdog" in health["problems"][0], health
     assert world.emulator.console.count("node board-1 runs") == 3
 
@@ -335,7 +335,7 @@ def test_the_watchdog_resets_a_board_whose_application_is_stuck(world: BoardWorl
     world.serve()
     world.gateway.start()
     world.emulator.start()
-    world.until(lambda: last_start(world.stored() or [{"start": 0, "n": 0}]) == (2, 200), 120)
+    world.until(lambda: last_start(world.stored() or [{"start": 0, "n": 0}]) == (2, 200), 300)
     first, second = check_order(world.stored()).values()
     assert first > 100 and second == 200  # of the first start at most what was not committed when it stuck
     assert world.emulator.console.count("streamline: node") == 2

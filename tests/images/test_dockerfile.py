@@ -200,7 +200,7 @@ def test_the_scratch_stage_resolves_names_speaks_tls_and_syncs(container: Path, 
     try:
         until(lambda: len(stored(store)) == 2)
         process.terminate()  # as an engine stops it
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         for running in (process, bridge):
             running.kill()
