@@ -1,17 +1,13 @@
 """The Storage port on a POSIX file system: writes and fsyncs happen on worker threads, never on the event loop.
 
-Rule: a ticket is reported only after its bytes are on the disk, in the order of one file's tickets, and never from
-within the call that drew it. A write error poisons a file that is appended to: what was queued is dropped and each
-further ticket reports the error. A full disk is over when its last ticket has been reported: the core has seen it by
-then, and looks at what is left. After any other error the kernel may have dropped pages that it calls clean, so that no
-later fsync can be believed: that poison stays until the file is removed or the agent restarts. Reads see what was
-appended, be it on the disk or on its way there: a fork moves what is not synced. Of what replaces a file they see the disk. Knows
+Rule: a ticket is reported only after its bytes are on the disk, in the order of one file's tickets, and never from within the call that
+drew it. A full disk is over when its last ticket has been reported: the core has seen it by then, and looks at what is left. Reads see what
+was appended, be it on the disk or on its way there: a fork moves what is not synced. Of what replaces a file they see the disk. Knows
 nothing of what the bytes mean.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import threading
@@ -22,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamline_core.errors import StorageFull, UsageError
+from streamline_core.errors import UsageError
 
 from .data_dir import OWN_NAMES, DataDirLock
-from .posix_files import fsync_folder, open_for_append, write_all
+from .written_file import Job, WrittenFile
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,56 +32,8 @@ WORKERS_MAX = 4
 READ_FDS_MAX = 32
 FREE_SECS = 1.0
 FILES_MAX = 64  # files kept open for appending; idle ones beyond are closed
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_FILE = (errno.EMFILE, errno.ENFILE)  # only opening says so: another time it may succeed
 
 Synced = Callable[[int, Exception | None], None]
-
-
-class _Job:
-    """What one ticket stands for: chunks to append, or (replace) the whole new content."""
-
-    def __init__(self, ticket: int, chunks: Sequence[bytes], replace: bool) -> None:
-        self.ticket, self.chunks, self.replace = ticket, chunks, replace
-
-
-class _File:
-    """A file that is written to. `queued` belongs to the event loop, `jobs` is handed over under the storage's lock."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self.path = path
-        self.size = size  # queued bytes included
-        self.queued: list[bytes] = []
-        self.unreported: deque[_Job] = deque()  # the event loop's, too: what may not be on the disk yet, and was submitted
-        self.jobs: deque[_Job] = deque()
-        self.running = False
-        self.removed = False
-        self.fd = -1
-        self.error: Exception | None = None
-        self.curable = False  # whether the error is over once it was reported
-        self.created: list[Path] = []  # folders with a new name that is not durable yet
-        self.pending_errors = 0  # tickets that failed and were not reported yet
-
-    @property
-    def idle(self) -> bool:
-        return not (self.running or self.jobs or self.queued or self.error)
-
-    def read_on_its_way(self, offset: int, view: memoryview) -> int:
-        """What was appended and may not be on the disk yet, from `offset` of the file on; returns how many bytes."""
-        if self.error is not None or any(job.replace for job in self.unreported):
-            return 0
-        chunks = [chunk for job in self.unreported for chunk in job.chunks] + self.queued
-        at, done = self.size - sum(map(len, chunks)), 0
-        if offset < at:
-            return 0
-        for chunk in chunks:
-            begin = offset + done - at
-            if begin < len(chunk) and done < len(view):
-                piece = chunk[begin : begin + len(view) - done]
-                view[done : done + len(piece)] = piece
-                done += len(piece)
-            at += len(chunk)
-        return done
 
 
 class PosixStorage:
@@ -112,14 +60,14 @@ class PosixStorage:
         self._loop = loop
         self._inline = inline
         self._set_files_max(files_max)
-        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._files: OrderedDict[str, WrittenFile] = OrderedDict()
         self._open = 0  # of them, those with a descriptor
         self._read_fds: OrderedDict[str, int] = OrderedDict()
         self._ticket = 0
         self._free_bytes = 0
         self._free_until = 0.0
-        self._lock = threading.Lock()  # guards _File.jobs, running, error, fd between the loop and the workers
-        self._done: deque[tuple[int, Exception | None, _File]] = deque()
+        self._lock = threading.Lock()  # guards WrittenFile.jobs, running, error, fd between the loop and the workers
+        self._done: deque[tuple[int, Exception | None, WrittenFile]] = deque()
         self._workers = None if inline else ThreadPoolExecutor(WORKERS_MAX, "storage")
 
     # The port.
@@ -255,10 +203,10 @@ class PosixStorage:
         self._files_max = files_max or FILES_MAX
         self._read_fds_max = min(files_max or READ_FDS_MAX, READ_FDS_MAX)
 
-    def _file(self, name: str) -> _File:
+    def _file(self, name: str) -> WrittenFile:
         file = self._files.get(name)
         if file is None:
-            file = self._files[name] = _File(self.root / name, max(0, self.size(name)))
+            file = self._files[name] = WrittenFile(self.root / name, max(0, self.size(name)))
             if len(self._files) > self._files_max:
                 self._close_idle()
         return file
@@ -272,22 +220,22 @@ class PosixStorage:
                     del self._files[name]
                     self._close(file)
 
-    def _forget(self, file: _File) -> None:
+    def _forget(self, file: WrittenFile) -> None:
         with self._lock:
             file.removed = True
             if not file.running:
                 self._close(file)
 
-    def _close(self, file: _File) -> None:
+    def _close(self, file: WrittenFile) -> None:
         """Under the lock."""
         if file.fd >= 0:
             os.close(file.fd)
             file.fd = -1
             self._open -= 1
 
-    def _submit(self, file: _File, chunks: Sequence[bytes], replace: bool) -> int:
+    def _submit(self, file: WrittenFile, chunks: Sequence[bytes], replace: bool) -> int:
         self._ticket += 1
-        job = _Job(self._ticket, chunks, replace)
+        job = Job(self._ticket, chunks, replace)
         file.unreported.append(job)
         with self._lock:
             file.jobs.append(job)
@@ -315,7 +263,7 @@ class PosixStorage:
 
     # Inside, on a worker.
 
-    def _work(self, file: _File) -> None:
+    def _work(self, file: WrittenFile) -> None:
         """Do a file's jobs until there are none; those that gathered meanwhile share one fsync."""
         while True:
             with self._lock:
@@ -324,7 +272,7 @@ class PosixStorage:
                 if not jobs:
                     file.running = False
                     if file.removed and file.fd >= 0:
-                        _unlink_same(file)
+                        file.unlink_same()
                     if file.removed or self._open > self._files_max:
                         self._close(file)
                     return
@@ -342,40 +290,11 @@ class PosixStorage:
                 except RuntimeError:  # the loop was closed first: nobody is left to be told
                     pass
 
-    def _write(self, file: _File, jobs: Sequence[_Job]) -> Exception | None:
-        """Write and sync. Returns what went wrong: a ticket must always be answered, for a lost one is a hang."""
-        curable = True
-        try:
-            if file.fd < 0:
-                file.fd = open_for_append(file.path, file.created)
-                with self._lock:
-                    self._open += 1
-            for job in jobs:
-                if job.replace:
-                    os.ftruncate(file.fd, 0)
-                write_all(file.fd, job.chunks)
-            curable = False
-            os.fsync(file.fd)
-            while file.created:
-                fsync_folder(file.created[-1])
-                file.created.pop()
-            return None
-        except OSError as e:
-            full = e.errno in _FULL
-            file.curable = (full and curable) or e.errno in _NO_FILE
-            if file.fd >= 0:
-                file.size = os.fstat(file.fd).st_size
-            elif file.curable:
-                file.size = file.path.stat().st_size if file.path.exists() else 0
-            return StorageFull(f"{file.path}: {e.strerror}") if full else e
-        except Exception as e:
-            return e
-
-
-def _unlink_same(file: _File) -> None:
-    """A file that was removed while it was being written may have been created again by that write."""
-    try:
-        if os.stat(file.path).st_ino == os.fstat(file.fd).st_ino:
-            os.unlink(file.path)
-    except OSError:
-        pass
+    def _write(self, file: WrittenFile, jobs: Sequence[Job]) -> Exception | None:
+        if file.fd < 0:
+            error = file.open()
+            if error is not None:
+                return error
+            with self._lock:
+                self._open += 1
+        return file.write(jobs)

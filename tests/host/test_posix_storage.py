@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamline_core.errors import StorageFull, UsageError
-from streamline_edge import posix_storage
+from streamline_edge import posix_storage, written_file
 from streamline_edge.posix_storage import PosixStorage
 
 Done = list[tuple[int, Exception | None]]
@@ -49,7 +49,7 @@ def test_append_sync_read(inline: PosixStorage) -> None:
 def test_what_is_on_its_way_to_the_disk_is_read_from_every_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork moves what is not synced; taken for rotten, it would be lost."""
     go_on = threading.Event()
-    write_all = posix_storage.write_all
+    write_all = written_file.write_all
 
     def slow(fd: int, chunks: list[bytes]) -> None:
         assert go_on.wait(20)
@@ -95,7 +95,7 @@ def test_what_is_on_its_way_to_the_disk_is_read_from_every_offset(tmp_path: Path
         go_on.set()
         s.close()
 
-    monkeypatch.setattr(posix_storage, "write_all", slow)
+    monkeypatch.setattr(written_file, "write_all", slow)
     asyncio.run(run())
 
 
