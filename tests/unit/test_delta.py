@@ -6,7 +6,7 @@ from streamline_core.delta import Deltas, lengthen, shorten
 from streamline_core.errors import ProtocolError
 from streamline_core.extension import pack_own, pack_writer
 from streamline_core.frames import DATA
-from test_tables import converged, value, world_of
+from table_world import converged, value, world_of
 
 LOG = {"segment_bytes": 65536, "batch_bytes": 16384}
 

@@ -2,8 +2,8 @@
 
 from harness import Random
 from streamline_core.frames import DATA, DIFF, STATE
+from table_world import at_rest, converged, value, world_of
 from test_reconcile import listen
-from test_tables import at_rest, converged, value, world_of
 
 VALUE_BYTES = 200
 KEYS = 10000

@@ -5,7 +5,7 @@ import hashlib
 from streamline_core import cbor, frames
 from streamline_core.extension import pack_carried
 from streamline_core.version import Version
-from test_tables import at_rest, converged, hub_keys, value, world_of
+from table_world import at_rest, converged, hub_keys, value, world_of
 from world import World, produce
 
 

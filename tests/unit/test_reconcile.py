@@ -6,7 +6,7 @@ from streamline_core.extension import pack_carried
 from streamline_core.frames import DATA, DIFF, STATE
 from streamline_core.reconcile import LEVELS, Reconciler, digests_for
 from streamline_core.version import Version
-from test_tables import at_rest, converged, dots, hub_keys, value, world_of
+from table_world import at_rest, converged, dots, hub_keys, value, world_of
 
 
 def listen(*wires):
