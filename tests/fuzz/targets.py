@@ -7,6 +7,7 @@ know: how any of it is fuzzed.
 from fuzz import (
     ask_targets,
     batch_targets,
+    control_targets,
     feed_targets,
     keyed_targets,
     line_targets,
@@ -18,7 +19,8 @@ from fuzz import (
 from fuzz.target import Target
 
 GROUPS = (
-    wire_targets, batch_targets, keyed_targets, log_targets, session_targets, feed_targets, text_targets, ask_targets, line_targets,
+    wire_targets, batch_targets, keyed_targets, log_targets, session_targets, feed_targets, text_targets, control_targets,
+    ask_targets, line_targets,
 )  # fmt: skip
 TARGETS: dict[str, Target] = {target.name: target for group in GROUPS for target in group.TARGETS}
 assert len(TARGETS) == sum(len(group.TARGETS) for group in GROUPS)
