@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +32,6 @@ pytestmark = [
     pytest.mark.micropython,
     pytest.mark.skipif(mpy.find_micropython() is None, reason="MicroPython is not installed"),
 ]
-
-
-@pytest.fixture
-def running() -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Processes to end with the test."""
-    processes: list[subprocess.Popen[bytes]] = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def told(port: int, *words: str) -> Any:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,6 @@ def lines(count: int, first: int = 0) -> list[bytes]:
 
 def text(values: list[bytes]) -> bytes:
     return b"".join([value + b"\n" for value in values])
-
-
-@pytest.fixture
-def running() -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Processes to end with the test."""
-    processes: list[subprocess.Popen[bytes]] = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def test_backlog_of_100_000(mosquitto: Mosquitto, tmp_path: Path, running: list["subprocess.Popen[bytes]"]) -> None:
