@@ -30,8 +30,8 @@ demo-conflict: $(READY)  ## two edges and the cloud write the same keys while cu
 demo-offline: $(READY)  ## an outage that fills the disk, and both ledgers afterwards; SECONDS=7 of each outage
 	@$(PY) tools/demo_offline.py $(if $(SECONDS),--seconds $(SECONDS))
 
-test: $(READY)  ## all tests; ARGS="-k log -x" goes to pytest
-	@$(PY) -m pytest -q -n 2 $(ARGS)
+test: $(READY)  ## all tests, three at a time, for many of them wait; ARGS="-k log -x" goes to pytest
+	@$(PY) -m pytest -q -n 3 $(ARGS)
 
 test-firmware: $(READY)  ## the images, each built and run in its emulator; fetches what it builds with
 	@$(PY) -m pytest -q -n 2 -m image $(ARGS)
