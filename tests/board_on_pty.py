@@ -97,15 +97,17 @@ if "main.py" in os.listdir("/"):
 
 
 class PtyBoard:
-    """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. stock: MicroPython as it comes. Use with
-    `with`. console: what it has said, over all its lives."""
+    """folder: where its flash is. port: the terminal, for whoever takes it for a serial port. stock: MicroPython as it comes. modules:
+    where ours are, if not all of them are to be there. Use with `with`. console: what it has said, over all its lives."""
 
-    def __init__(self, folder: Path, heap: str = "512k", files_bytes: int = FILES_BYTES, stock: bool = False) -> None:
+    def __init__(
+        self, folder: Path, heap: str = "512k", files_bytes: int = FILES_BYTES, stock: bool = False, modules: Path | None = None
+    ) -> None:
         files, log, boot = folder / "files.bin", folder / "log.bin", folder / "boot.py"
         for path, size in ((files, files_bytes), (log, LOG_BYTES)):
             path.write_bytes(b"\xff" * size)
-        modules = module_path().rpartition(":")[2]
-        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": files_bytes // BLOCK_BYTES, "modules": modules}
+        ours = str(modules or module_path().rpartition(":")[2])
+        values = {"block": BLOCK_BYTES, "files": str(files), "files_blocks": files_bytes // BLOCK_BYTES, "modules": ours}
         text = START + (STOCK if stock else OURS)
         for key, value in (values | {"log": str(log), "log_blocks": LOG_BYTES // BLOCK_BYTES}).items():
             text = text.replace("{%s!r}" % key, repr(value)).replace("{%s}" % key, str(value))

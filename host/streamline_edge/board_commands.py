@@ -74,6 +74,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         ("files", f"{board_needs.shown(facts['files_free_bytes'])} of {board_needs.shown(facts['files_bytes'])} free"),
         ("log partition", board_needs.shown(log) if log is not None else "none; logs are files"),
         ("network", ", ".join([name for name, it_is in there.items() if it_is]) or "none"),
+        ("built without", ", ".join(facts["lacks"]) or "nothing"),
         ("fault", facts["fault"] or "none"),
     ):
         print(f"{name:<14} {text}")

@@ -6,10 +6,19 @@ Rule: what a board can do is tried on it, never told by its name; it is left as 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from streamline_core.errors import UsageError
+
+KEYED, DOWN, MQTT, SERIAL = "keyed topics", "topics that flow down", "links over MQTT", "serial links"
+PARTS = (  # what an image may be built without, by what a configuration that asks for it loads first
+    (KEYED, "streamline_core.tables"),
+    (DOWN, "streamline_core.downlink"),
+    (MQTT, "streamline_board.link"),
+    (SERIAL, "streamline_board.serial_link"),
+)
 
 # Runs on MicroPython, where the agent was interrupted or was never there: so it takes little, and frees it again. TLS is begun with nobody:
 # what that takes of the heap is what a connection's buffers take, or next to nothing where the port keeps them elsewhere.
@@ -51,6 +60,13 @@ def _():
     except (OSError, ValueError, AttributeError):
         node = None
     tls = tls_bytes()
+    lacks = []
+    for part, name in PARTS if core else ():
+        try:
+            if not have(name):
+                lacks.append(part)
+        except MemoryError:
+            pass
     gc.collect()
     print(json.dumps({
         'machine': getattr(impl, '_machine', sys.platform), 'micropython': '.'.join([str(n) for n in impl[1][:3]]),
@@ -58,19 +74,19 @@ def _():
         'heap_bytes': gc.mem_alloc() + gc.mem_free(), 'tls_bytes': tls,
         'socket': have('socket') is not None, 'wifi': hasattr(network, 'WLAN'), 'wifi_file': 'wifi.json' in names,
         'files_bytes': files[1] * files[2], 'files_free_bytes': files[0] * files[3],
-        'fault': fault,
+        'fault': fault, 'lacks': lacks,
         'log_blocks': log.ioctl(4, 0) if log else None, 'log_block_bytes': log.ioctl(5, 0) if log else None,
     }))
 _()
 del _
-"""
+""".replace("PARTS", repr(PARTS))
 
 
 @dataclass(frozen=True)
 class BoardFacts:
     """streamline: version of what is on it, None where there is nothing; node_id: it was provisioned as; heap_bytes: of the whole heap;
     tls_bytes: what one TLS connection takes of it, None where there is no TLS, -1 where it did not fit; log_*: of the flash that only logs
-    use, None where logs are files; fault: why there is no file system, None where there is one."""
+    use, None where logs are files; fault: why there is no file system, None where there is one; lacks: of PARTS, what is not on it."""
 
     machine: str
     micropython: str
@@ -86,6 +102,7 @@ class BoardFacts:
     log_blocks: int | None
     log_block_bytes: int | None
     fault: str | None = None
+    lacks: Sequence[str] = ()
 
     @classmethod
     def read(cls, text: str) -> BoardFacts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from streamline_core.config import EdgeConfig
 
-from .board_facts import BoardFacts
+from .board_facts import DOWN, KEYED, MQTT, SERIAL, BoardFacts
 
 # Of the heap of a 32-bit MicroPython whose modules are frozen.
 BASE_BYTES = 60000  # the modules' names and functions, the node, its session, the link
@@ -25,6 +25,7 @@ TLS_HANDSHAKE_BYTES = 16384  # of a handshake, beside the buffers of a connectio
 TLS_BYTES = 24576 + TLS_HANDSHAKE_BYTES  # where it could not be tried
 TLS_OUTSIDE_BYTES = 8192  # who takes less keeps its buffers elsewhere
 
+DIRECTIONS_DOWN = ("cloud_to_edge", "bidirectional")
 SEGMENT_HEADER_BYTES = 20  # of a block of a raw flash, and the name
 SEGMENT_NAME_BYTES = 36  # of a segment, beside topic and node: -P/ORIGIN-EPOCH/BASE.seg
 FILES_SPARE_BYTES = 16384  # of a file system: slots, and what littlefs needs to change anything
@@ -56,7 +57,7 @@ def heap_bytes(config: EdgeConfig, board: BoardFacts | None = None) -> int:
         needed += COMPACT_BYTES + config.log.batch_bytes
     if any(topic.kind == "keyed" for topic in config.topics.values()):
         needed += KEYED_BYTES
-    elif any(topic.direction in ("cloud_to_edge", "bidirectional") for topic in config.topics.values()):
+    elif any(topic.direction in DIRECTIONS_DOWN for topic in config.topics.values()):
         needed += DOWN_BYTES
     if board is not None and board.tls_bytes is not None and (config.cloud_endpoint or "").startswith("mqtts:"):
         if board.tls_bytes < 0:
@@ -106,9 +107,21 @@ def problems(config: EdgeConfig, board: BoardFacts) -> list[str]:
             f"resources.max_storage is {given:,} bytes, and the board's {where} has room for {most:,} in segments of "
             f"{config.log.segment_bytes:,} (log.segment_bytes)"
         )
+    found += _lacks(config, board)
     scheme = (config.cloud_endpoint or "").partition(":")[0]
     if scheme in ("mqtt", "mqtts") and not board.socket:
         found.append(f"cloud_endpoint: {scheme}:// needs a network, and this MicroPython has none; use serial://UART")
     if scheme == "mqtts" and board.tls_bytes is None:
         found.append("cloud_endpoint: this MicroPython has no TLS; use mqtt:// on a network that is trusted")
     return found
+
+
+def _lacks(config: EdgeConfig, board: BoardFacts) -> list[str]:
+    """What the configuration asks for, and the board's image was built without."""
+    scheme = (config.cloud_endpoint or "").partition(":")[0]
+    asks = [(f"topic {name}", KEYED) for name, topic in config.topics.items() if topic.kind == "keyed"]
+    asks += [(f"topic {name}", DOWN) for name, topic in config.topics.items() if topic.direction in DIRECTIONS_DOWN]
+    asks += [("cloud_endpoint", MQTT)] * (scheme in ("mqtt", "mqtts") and board.socket)
+    asks += [("cloud_endpoint", SERIAL)] * (scheme == "serial")
+    words = "{}: what is on the board was built without {}; change that, or flash an image that has them"
+    return [words.format(who, part) for who, part in asks if part in board.lacks]

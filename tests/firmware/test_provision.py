@@ -4,6 +4,7 @@ of it is real), and mpremote as it comes."""
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 import mpy
 from board_on_pty import FALLS, LOG_BYTES, PtyBoard
-from board_process import ROOT, serve, until
+from board_process import ROOT, module_path, serve, until
 from mosquitto import Mosquitto
 from streamline_core.errors import UsageError
 from streamline_edge import cli
@@ -65,7 +66,7 @@ def info(standin: PtyBoard) -> dict[str, Any]:
 
 def test_a_new_board_is_provisioned_runs_and_delivers(standin: PtyBoard, mosquitto: Mosquitto, tmp_path: Path) -> None:
     before = info(standin)
-    assert before["node_id"] is None and before["streamline"] and before["log_bytes"] == LOG_BYTES
+    assert before["node_id"] is None and before["streamline"] and not before["lacks"] and before["log_bytes"] == LOG_BYTES
     assert 400_000 < before["heap_bytes"] < 512 << 10
     config, secret = tmp_path / "edge.yaml", tmp_path / "secret"
     config.write_text(CONFIG % ("192.0.2.1", 1))
@@ -197,6 +198,19 @@ def test_a_check_says_that_it_fits_and_writes_nothing(standin: PtyBoard, tmp_pat
     assert "resources.max_storage is" in done.stderr
     until(lambda: standin.starts == 2)
     assert info(standin)["node_id"] is None
+
+
+def test_what_its_image_was_built_without_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "board").mkdir()
+    shutil.copytree(module_path().rpartition(":")[2], tmp_path / "modules")
+    (tmp_path / "modules" / "streamline_core" / "tables.mpy").unlink()
+    config = tmp_path / "edge.yaml"
+    config.write_text(CONFIG % ("127.0.0.1", 1) + "  local_topics: [{topic: t, kind: keyed}]\n")
+    with PtyBoard(tmp_path / "board", modules=tmp_path / "modules") as bare:
+        assert info(bare)["lacks"] == ["keyed topics"]
+        done = board("provision", "--port", bare.port, "--config", str(config))
+        assert done.returncode == 2 and "topic t: what is on the board was built without keyed topics" in done.stderr, done.stderr
+        assert info(bare)["node_id"] is None
 
 
 def test_a_wifi_file_is_checked_copied_and_never_shown(standin: PtyBoard, tmp_path: Path) -> None:

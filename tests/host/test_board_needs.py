@@ -73,6 +73,19 @@ def test_what_it_cannot_reach_is_refused() -> None:
     assert "make flash" in board_needs.problems(config, replace(board, streamline=None))[0]
 
 
+def test_each_part_that_is_not_on_it_is_named_with_what_asks_for_it() -> None:
+    given, board = pico()
+    topics = ["logs", {"topic": "settings", "direction": "bidirectional", "kind": "keyed"}, {"topic": "news", "direction": "cloud_to_edge"}]
+    config = EdgeConfig.from_dict(given | {"sync_topics": topics})
+    bare = replace(board, lacks=["keyed topics", "topics that flow down", "links over MQTT", "serial links"])
+    said = board_needs.problems(config, bare)
+    assert [text.partition(":")[0] for text in said] == ["topic settings", "topic settings", "topic news", "cloud_endpoint"], said
+    assert "built without keyed topics" in said[0] and "flow down" in said[2] and "links over MQTT" in said[3]
+    assert not board_needs.problems(EdgeConfig.from_dict(given), replace(board, lacks=bare.lacks[:2] + ["serial links"]))
+    line = EdgeConfig.from_dict(given | {"cloud_endpoint": "serial://1:115200"})
+    assert "without serial links" in board_needs.problems(line, bare)[-1]
+
+
 def test_tls_counts_where_its_buffers_are_in_the_heap() -> None:
     given, board = pico()
     plain = board_needs.heap_bytes(EdgeConfig.from_dict(given), board)
