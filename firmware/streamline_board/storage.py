@@ -196,7 +196,8 @@ def _lock(folder):
     """What locks the folder for as long as this process lives, or None where the platform has no such thing (a board runs one program).
 
     MicroPython has no flock. An abstract Unix socket (unix(7), Linux) is as good: one name has one owner, and it goes with the
-    process, however that ends. The name is the folder's device and inode, so that two paths to one folder are one.
+    process, however that ends. The name is the folder's device and inode, so that two paths to one folder are one; their low 32 bits, as
+    more is not seen everywhere. The agent under CPython takes the same name (host/streamline_edge/data_dir.py).
     """
     stat = os.stat(folder)
     if socket is None or not stat[1]:
@@ -206,10 +207,10 @@ def _lock(folder):
     except (AttributeError, OSError):
         return None
     try:
-        lock.bind(struct.pack("<H", socket.AF_UNIX) + b"\0streamline-%x-%x" % (stat[2], stat[1]))
+        lock.bind(struct.pack("<H", socket.AF_UNIX) + b"\0streamline-%x-%x" % (stat[2] & 0xFFFFFFFF, stat[1] & 0xFFFFFFFF))
     except OSError as error:
         lock.close()
         if error.errno == errno.EADDRINUSE:
-            raise UsageError("%s is in use by another node: stop it, or give this one another data_dir" % folder)
+            raise UsageError("%s is in use by another process: stop it, or give this one another data_dir" % folder)
         return None
     return lock

@@ -5,8 +5,11 @@ Rule: whoever holds the lock may write below the folder; a second agent is refus
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import socket
+import sys
 from pathlib import Path
 
 from streamline_core.control_wire import SOCKET_NAME
@@ -25,6 +28,7 @@ class DataDirLock:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._name: socket.socket | None = None
         try:
             existed = self.path.is_dir()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,6 +44,13 @@ class DataDirLock:
             pid = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
             raise UsageError(f"data directory {self.path} is in use by process {pid}; stop it, or choose another with --data-dir") from None
+        try:
+            self._name = _name_of(self.path)
+        except OSError:
+            os.close(self._fd)
+            raise UsageError(
+                f"data directory {self.path} is in use by a streamline-edge-lite; stop that, or choose another with --data-dir"
+            ) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
 
@@ -48,3 +59,23 @@ class DataDirLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._name is not None:
+            self._name.close()
+            self._name = None
+
+
+def _name_of(path: Path) -> socket.socket | None:
+    """Takes the name by which an edge under MicroPython, which has no flock, holds a folder: an abstract Unix socket (unix(7)), which goes
+    with its process. None where there are none. Raises: OSError where somebody has it."""
+    if sys.platform != "linux":
+        return None
+    stat = path.stat()
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(b"\0streamline-%x-%x" % (stat.st_dev & 0xFFFFFFFF, stat.st_ino & 0xFFFFFFFF))
+    except OSError as error:
+        name.close()
+        if error.errno == errno.EADDRINUSE:
+            raise
+        return None
+    return name

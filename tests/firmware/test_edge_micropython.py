@@ -12,6 +12,8 @@ import pytest
 import mpy
 from board_process import ROOT, Board, serve, stored, until
 from mosquitto import Mosquitto
+from streamline_core.errors import UsageError
+from streamline_edge.data_dir import DataDirLock
 from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
 
@@ -123,10 +125,31 @@ def test_a_second_node_on_one_data_directory_is_refused(mosquitto: Mosquitto, tm
     try:
         until(lambda: board.status())
         second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
-        assert second.returncode == 2 and "in use by another node" in second.stderr + second.stdout
+        assert second.returncode == 2 and "in use by another process" in second.stderr + second.stdout
     finally:
         process.kill()
         process.wait()
+
+
+def test_an_agent_under_cpython_and_an_edge_under_micropython_refuse_each_other_s_data_directory(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    board = Board(tmp_path, mosquitto.port)
+    process = board.start()
+    try:
+        until(lambda: board.status())
+        with pytest.raises(UsageError, match="in use by a streamline-edge-lite"):
+            DataDirLock(tmp_path / "data")
+    finally:
+        process.kill()
+        process.wait()
+    held = DataDirLock(tmp_path / "data")
+    try:
+        second = subprocess.run(board.command(), env={"MICROPYPATH": board.path}, capture_output=True, text=True, timeout=100, check=False)
+        assert second.returncode == 2 and "in use by another process" in second.stderr + second.stdout
+    finally:
+        held.release()
+    assert board.run("--lines", "logs", lines=b"x\n")["streams"][0]["produced"] == 1
 
 
 MANY_SEGMENTS = '{"node_id": "a", "log": {"segment_bytes": 65536}, "resources": {"max_storage": "64MB"}}'
