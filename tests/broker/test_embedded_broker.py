@@ -94,6 +94,53 @@ def test_64_kb_messages_and_retained_ones_and_silence(capfd: pytest.CaptureFixtu
     assert capfd.readouterr() == ("", "")
 
 
+def test_who_comes_with_another_s_client_id_takes_its_place_and_the_other_hears_of_it() -> None:
+    async def run() -> None:
+        broker = EmbeddedBroker()
+        url = BrokerUrl.parse(await broker.start())
+        watcher, seen = link(url, "watcher", "status")
+        downs: list[str] = []
+        first = MqttLink(
+            url, "node", subscriptions=[("rx", 0)], on_down=downs.append, will=("status", b"gone", 1, True), retry_secs=(1000, 1000)
+        )
+        first.start()
+        await until(lambda: first.connected and watcher.connected)
+        second, messages = link(url, "node", "rx")
+        await until(lambda: second.connected)
+        await until(lambda: downs and not first.connected, 10)
+        await until(lambda: ("status", b"gone") in seen, 10)
+        assert watcher.publish("rx", b"hello")
+        await until(lambda: ("rx", b"hello") in messages, 10)  # beside a retained one, which it did not ask for
+        for one in (first, second, watcher):
+            await one.stop()
+        await broker.stop()
+
+    asyncio.run(run())
+
+
+def test_who_has_not_the_password_cannot_disturb_the_owner_of_a_client_id(tmp_path: Path) -> None:
+    async def run() -> None:
+        accounts = tmp_path / "accounts"
+        accounts.write_text("edge-1:right\n")
+        broker = EmbeddedBroker(password_file=accounts)
+        await broker.start()
+        base = "streamline/1/default/n/edge-1/rx"
+        owner, messages = link(BrokerUrl("mqtt", "127.0.0.1", broker.port, None, "edge-1", "right"), "edge-1", base)
+        hub, _ = link(broker.own_url, "hub")
+        await until(lambda: owner.connected and hub.connected)
+        stranger, _ = link(BrokerUrl("mqtt", "127.0.0.1", broker.port, None, "edge-1", "wrong"), "edge-1", base)
+        await until(lambda: stranger.last_error)
+        assert not stranger.connected and owner.connected
+        assert hub.publish(base, b"hello")
+        await until(lambda: messages == [(base, b"hello")], 10)
+        assert owner.connected and owner.connections == 1
+        for one in (stranger, owner, hub):
+            await one.stop()
+        await broker.stop()
+
+    asyncio.run(run())
+
+
 def test_passwords_and_confinement(tmp_path: Path) -> None:
     accounts = tmp_path / "accounts"
     accounts.write_text("# user:password\nalpha:secret-a\nbeta:secret:b\n")
