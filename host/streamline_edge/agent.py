@@ -61,10 +61,18 @@ class Agent(Readers, KeyedTopics, Limited):
         self._health_timer: asyncio.TimerHandle | None = None
         self._running = False
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Of what there is only from the start on."""
+            raise AttributeError(f"Agent has no {name}, or was not started: await agent.start(), or async with Agent(config) as agent")
+
     # Life.
 
     async def start(self) -> None:
         """Recover the logs, begin connecting. Does not wait for any broker."""
+        if self._running:
+            raise UsageError("the agent runs already")
         loop = self._loop = asyncio.get_running_loop()
         config = self.config
         merges = load_merges(config)
@@ -126,6 +134,7 @@ class Agent(Readers, KeyedTopics, Limited):
         if not self.node.idle:
             log.warning("storage did not finish within %d s; what was not durable may be lost", CLOSE_SECS_MAX)
         self._running = False
+        self.producer.close()
         for timer in (self._timer, self._health_timer):
             if timer is not None:
                 timer.cancel()

@@ -29,6 +29,13 @@ LENGTH_BYTES = 2  # of each value in a dense batch
 SLICE_RECORDS = 2000  # produce_many lets the loop have its turn after as many
 
 
+class _Stopped:
+    """In the place of a node that takes nothing any more."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UsageError("the agent has stopped: nothing is stored any more; start it again")
+
+
 class Producer:
     """agent: whose node stores them; waiters: who is told how far they got."""
 
@@ -38,6 +45,10 @@ class Producer:
         self._node = agent.node
         self._waiters = waiters
         self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """From now on everything is refused with UsageError."""
+        self._node = _Stopped()  # type: ignore[assignment]  # so that no record pays for the question
 
     # An application's
 

@@ -48,6 +48,28 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     run(tmp_path, second)
 
 
+def test_before_the_start_and_after_the_stop_it_says_so_and_takes_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        agent = Agent(config(tmp_path))
+        with pytest.raises(AttributeError, match="await agent.start"):
+            await agent.produce("t", b"early")
+        await agent.start()
+        with pytest.raises(UsageError, match="runs already"):
+            await agent.start()
+        assert await agent.produce("t", b"in time") == 0
+        await agent.stop()
+        for call in (agent.produce("t", b"late"), agent.produce("t", b"late", ack="buffered"), agent.produce_many("t", [b"late"])):
+            with pytest.raises(UsageError, match="has stopped"):
+                await asyncio.wait_for(call, 10)
+        with pytest.raises(UsageError, match="has stopped"):
+            agent.produce_nowait("t", b"late")
+        await agent.start()
+        assert await values(agent) == [b"in time"]
+        await agent.stop()
+
+    asyncio.run(main())
+
+
 def test_mistakes_store_nothing(tmp_path: Path) -> None:
     async def test(agent: Agent) -> None:
         for call in (
