@@ -1,8 +1,9 @@
 """The terminal captures of docs/GUIDE.md: what its commands print, from a fleet that really runs.
 
-Rule: nothing in a marked block is written by hand, and the first scene is what the guide's third step says. `<!-- capture SCENE: COMMAND -->` before a fenced block says which command fills it, and
-when: scenes are played in order, on the configuration that the guide itself gives. Ports are shown as the guide's; else a block is what the
-command printed. --check runs everything and compares what does not change between runs: first lines and column heads.
+Rule: nothing in a marked block is written by hand. `<!-- capture SCENE: COMMAND -->` before a fenced block says which command fills it,
+and when: scenes are played in order, on the configuration that the guide itself gives; the first types what its third step says. Ports are
+shown as the guide's; else a block is what the command printed. --check runs everything and compares what does not change between runs:
+first lines and column heads.
 
 Usage: python tools/captures.py [--check]
 """
