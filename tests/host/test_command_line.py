@@ -1,10 +1,12 @@
 """What holds for every command of `streamline-cli edge`, without an agent."""
 
 import re
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,13 @@ def test_the_examples_are_what_one_can_type() -> None:
             cli.parser().parse_args(arguments)
             assert not name or " ".join(arguments).removeprefix("edge ").startswith(name), example
             assert subprocess.run(["sh", "-n", "-c", example]).returncode == 0
+
+
+def test_a_data_directory_that_takes_no_byte_is_told_in_one_line(tmp_path: Path) -> None:
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    command = [sys.executable, "-m", "streamline_edge", "--data-dir", str(tmp_path / "d")]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, preexec_fn=no_room, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith(f"streamline: data directory {tmp_path}/d: File too large; ")
+    assert done.stderr.count("\n") == 1
