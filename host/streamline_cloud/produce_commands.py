@@ -46,6 +46,8 @@ def produce(arguments: argparse.Namespace) -> int:
             return [await _committed(future)]
         return await _produce_lines(door, arguments.topic, key)
 
+    if arguments.value is None and sys.stdin is None:
+        raise UsageError("standard input is closed; give it the records, one a line, or one as VALUE")
     return _tell(arguments, asyncio.run(_at_door(_store(arguments), work)), "committed")
 
 

@@ -56,6 +56,8 @@ def _set(arguments: Arguments) -> int:
 
     key, value = os.fsencode(arguments.key), os.fsencode(arguments.value)
     if arguments.value == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; give it the value")
         value = sys.stdin.buffer.read(BODY_BYTES_MAX)
     return _written(arguments, client(arguments).ask("set", value + key, topic=arguments.topic, key_size=len(key)))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from streamline_core.errors import UsageError
+
 from .commands import WELL, Arguments, Commands, client, data_dir, show
 
 
@@ -36,6 +38,8 @@ def _produce(arguments: Arguments) -> int:
     from .control_client import ControlClient
     from .line_producer import LineProducer
 
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; give it the records, one a line")
     where = data_dir(arguments)
     key = arguments.key.encode() if arguments.key is not None else None
 

@@ -85,3 +85,22 @@ def test_a_data_directory_that_takes_no_byte_is_told_in_one_line(tmp_path: Path)
     done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, preexec_fn=no_room, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.startswith(f"streamline: data directory {tmp_path}/d: File too large; ")
     assert done.stderr.count("\n") == 1
+
+
+def shell(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """`line` in a real shell, in which `edge` and `board` are those commands."""
+    names = "".join(f'{name}() {{ "{sys.executable}" -m streamline_edge.cli {name} "$@"; }}\n' for name in ("edge", "board"))
+    return subprocess.run(["sh", "-c", names + line], env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_a_port_of_no_known_kind_is_told_in_one_line(tmp_path: Path) -> None:
+    done = shell("board info --port foo://", tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("streamline-cli: --port foo://: invalid URL, protocol 'foo' not known")
+
+
+def test_closed_standard_input_is_told_in_one_line(tmp_path: Path) -> None:
+    for line in ("edge produce orders <&-", "edge set settings k - <&-"):
+        done = shell(line, tmp_path)
+        assert done.returncode == 2 and done.stderr.startswith("streamline-cli: standard input is closed; ")
+        assert done.stderr.count("\n") == 1
