@@ -122,7 +122,7 @@ def _conflicts(arguments: Arguments) -> int:
     words = arguments.words
     if len(words) == 3 and words[0] == "explain":
         return _explain(arguments, words[1], words[2])
-    if len(words) > 1:
+    if len(words) > 1 or words == ["explain"]:
         raise UsageError("conflicts takes a topic, or: explain TOPIC KEY")
     rows = []
     for answer, body in client(arguments).stream("conflicts", topic=words[0] if words else None):

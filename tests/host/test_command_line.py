@@ -104,3 +104,19 @@ def test_closed_standard_input_is_told_in_one_line(tmp_path: Path) -> None:
         done = shell(line, tmp_path)
         assert done.returncode == 2 and done.stderr.startswith("streamline-cli: standard input is closed; ")
         assert done.stderr.count("\n") == 1
+
+
+def test_who_finds_no_agent_is_told_how_to_start_that_one(tmp_path: Path) -> None:
+    (tmp_path / "my edge.yaml").write_text("node_id: n\ndata_dir: d\n")
+    for line, starter in (
+        ("edge status --config 'my edge.yaml'", "streamline --edge --config 'my edge.yaml'"),
+        ("edge status --config 'my edge.yaml' --data-dir e", "streamline --edge --config 'my edge.yaml' --data-dir e"),
+        ("edge status --data-dir e", f"streamline --edge --data-dir {tmp_path}/e"),
+    ):
+        done = shell(line, tmp_path)
+        assert done.returncode == 3 and done.stderr.endswith(f"; start one with: {starter}\n"), done
+
+
+def test_what_no_node_can_be_asked_from_afar_is_answered_with_what_can(tmp_path: Path) -> None:
+    done = shell("edge --node n2 top", tmp_path)
+    assert done.returncode == 2 and "What can be asked: status, ledger, health, " in done.stderr and done.stderr.endswith(", sync status\n")

@@ -76,6 +76,11 @@ def test_mistakes_are_told_in_one_line(agent: AgentProcess) -> None:
     assert second.returncode == 2 and b"in use by process %d" % agent.process.pid in second.stderr
 
 
+def test_what_is_refused_at_once_is_told_without_counts(agent: AgentProcess) -> None:
+    done = agent.cli("produce", "nope", stdin=lines(3))
+    assert done.returncode == 2 and done.stderr.startswith(b"streamline-cli: ") and done.stderr.count(b"\n") == 1, done
+
+
 def test_lines_before_a_refused_one_are_counted(agent: AgentProcess) -> None:
     done = agent.cli("produce", "t", "--producer", "p", stdin=lines(3000) + b"x" * 70000 + b"\n" + lines(10))
     assert done.returncode == 2 and b"3000 stored" in done.stderr
