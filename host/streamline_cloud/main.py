@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from streamline_core.errors import StreamlineError, UsageError
 from streamline_core.topic import DIRECTIONS, KINDS, STRATEGIES
+from streamline_host import standard_output
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -169,15 +170,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    standard_output.ensure()
     arguments = _parse(argv)
     try:
         code = _run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Nobody reads any more; let the interpreter's own last flush go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_output.abandon()
         return 0
+    except OSError as error:
+        said = standard_output.refused(error)
+        if said is None:
+            raise
+        print("streamline-cloud: %s" % said, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 0 if getattr(arguments, "follow", False) else 130
     except UsageError as error:

@@ -23,7 +23,7 @@ from streamline_host.merge_module import load_merge
 from .control_client import ControlClient, NoBridge
 from .lone_hub import LoneHub
 from .publisher import Produced, Publisher
-from .store_schema import path_of
+from .store_schema import check_there, path_of
 from .store_sqlite import StoreBusy
 
 OPEN_SECS_MAX = 10.0  # while another command, or a bridge that begins or ends, holds the store
@@ -46,6 +46,8 @@ def produce(arguments: argparse.Namespace) -> int:
             return [await _committed(future)]
         return await _produce_lines(door, arguments.topic, key)
 
+    if arguments.value is None and sys.stdin is None:
+        raise UsageError("standard input is closed; give it the records, one a line, or one as VALUE")
     return _tell(arguments, asyncio.run(_at_door(_store(arguments), work)), "committed")
 
 
@@ -84,8 +86,7 @@ def define(arguments: argparse.Namespace) -> int:
 def _store(arguments: argparse.Namespace) -> Path:
     """Raises UsageError where there is no store yet: a mistyped name must not make one."""
     path = path_of(arguments.store)
-    if not path.is_file():
-        raise UsageError("store %s: there is no such file; `streamline-cloud serve` or `define` makes one, --store names it" % path)
+    check_there(path, "`streamline-cloud serve` or `define`")
     return path
 
 

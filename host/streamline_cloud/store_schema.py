@@ -94,11 +94,26 @@ def path_of(url: str) -> Path:
     return Path(url[len(scheme) :])
 
 
+def check_place(path: Path) -> None:
+    """Raises UsageError where no store can be: it is a folder, or in none. A mistyped name must make no folders."""
+    if path.is_dir():
+        raise UsageError("store %s: it is a folder; name a file in it: sqlite:///%s" % (path, path / "streamline-cloud.db"))
+    if not path.parent.is_dir():
+        raise UsageError("store %s: there is no folder %s; make it, or name another with --store" % (path, path.parent))
+
+
+def check_there(path: Path, makers: str = "`streamline-cloud serve`") -> None:
+    """Raises UsageError where there is no store to read. makers: the commands that make one."""
+    if path.is_dir():
+        check_place(path)
+    if not path.is_file():
+        raise UsageError("store %s: there is no such file; %s makes one, --store names it" % (path, makers))
+
+
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """A connection for the one writer, tables made or checked. Raises UsageError naming the file and its fault."""
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite gives its WAL the same mode: what edges measured is nobody else's business.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -131,8 +146,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing, for any process, while a writer is at work or not. Raises UsageError."""
-    if not path.is_file():
-        raise UsageError("store %s: there is no such file; `streamline-cloud serve` makes one, --store names it" % path)
+    check_there(path)
     uri = path.absolute().as_uri()
     for mode in ("?mode=ro", "?immutable=1"):
         try:

@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from streamline_core import cbor
@@ -21,8 +22,10 @@ from streamline_core.errors import StorageFull, UsageError
 from streamline_core.store_ops import FeedChunk, FeedVersion, Op, StreamState
 from streamline_core.stream import StreamId
 
-from .store_schema import lost_from, open_for_writing
+from .store_schema import check_place, lost_from, open_for_writing
 from .store_writer import StoreWriter
+
+LOCK_TRIES = 10
 
 
 class StoreBusy(UsageError):
@@ -43,10 +46,12 @@ class SqliteStore:
     def __init__(self, path: "Path | str", on_committed: Committed) -> None:
         self.path = Path(path).absolute()
         self._on_committed = on_committed
-        self._lock = _lock(self.path)
+        self._lock, made = _lock(self.path)
         try:
             self._writer = StoreWriter(open_for_writing(self.path))
         except UsageError:
+            if made:  # while it is held: nothing is left beside a file that is none of ours
+                lock_name(self.path).unlink(missing_ok=True)
             os.close(self._lock)
             raise
         self._loads = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -202,20 +207,32 @@ class SqliteStore:
         self._writer.close()
 
 
-def _lock(path: Path) -> int:
-    """An exclusive lock beside the store, held while this process lives. Raises UsageError."""
-    name = path.with_name(path.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError("store %s: %s" % (path, error.strerror))
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+def lock_name(path: Path) -> Path:
+    """The lock file beside a store."""
+    return path.with_name(path.name + ".lock")
+
+
+def _lock(path: Path) -> tuple[int, bool]:
+    """An exclusive lock beside the store, held while this process lives, and whether its file was made here. Raises UsageError."""
+    check_place(path)
+    name = lock_name(path)
+    for _ in range(LOCK_TRIES):
+        try:
+            made = not name.exists()
+            fd = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError("store %s: %s" % (path, error.strerror))
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            break
+        # Whoever could not open the store has removed the file that we have locked: that one locks nothing.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), name.stat()):
+                return fd, made
         os.close(fd)
-        raise StoreBusy("store %s: another streamline-cloud is writing it; stop that one or name another --store" % path)
-    return fd
+    raise StoreBusy("store %s: another streamline-cloud is writing it; stop that one or name another --store" % path)
 
 
 def _translate(error: sqlite3.Error, path: Path) -> Exception:

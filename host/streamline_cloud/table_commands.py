@@ -69,7 +69,7 @@ def conflicts(arguments: argparse.Namespace) -> int:
     words: list[str] = arguments.words
     if words[:1] == ["explain"] and len(words) == 3:
         return _explain(arguments, words[1], os.fsencode(words[2]))
-    if len(words) > 1:
+    if len(words) > 1 or words == ["explain"]:
         raise UsageError("write it as `conflicts`, `conflicts TOPIC` or `conflicts explain TOPIC KEY`")
     merge = _merge(arguments)
     with _open(arguments) as reader:

@@ -167,6 +167,8 @@ class BoardPort:
         while True:
             try:
                 return serial.serial_for_url(self.port, BAUD, timeout=READ_SECS)
+            except ValueError as error:  # no such kind of URL
+                raise UsageError(f"--port {self.port}: {error}; it may be /dev/ttyACM0, COM3, socket://HOST:PORT") from None
             except (serial.SerialException, OSError) as error:
                 if time.monotonic() >= deadline:
                     raise UsageError(f"{self.port}: cannot be opened: {error}") from None

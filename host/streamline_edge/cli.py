@@ -8,11 +8,11 @@ Knows no single command.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from streamline_core.errors import ProtocolError, StreamlineError, UsageError
+from streamline_host import standard_output
 
 from . import (
     board_commands,
@@ -45,6 +45,7 @@ GROUPS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
+    standard_output.ensure()
     arguments = parser().parse_args(argv)
     try:
         check(arguments)
@@ -54,8 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_output.abandon()
         return WELL
+    except OSError as e:
+        said = standard_output.refused(e)
+        if said is None:
+            raise
+        print(f"streamline-cli: {said}", file=sys.stderr)
+        return DEGRADED
     except (ProtocolError, StreamlineError) as e:
         for line in str(e).splitlines():
             print(f"streamline-cli: {line}", file=sys.stderr)

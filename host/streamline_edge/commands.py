@@ -83,16 +83,36 @@ def data_dir(arguments: Arguments) -> str:
 
 def client(arguments: Arguments) -> ControlClient:
     """A connection to the agent. Raises: NoAgent, UsageError."""
+    return connector(arguments)()
+
+
+def connector(arguments: Arguments) -> Callable[[], ControlClient]:
+    """What makes connections to the agent, each time it is called. Raises: UsageError; what it makes, NoAgent, too."""
     from .control_client import ControlClient
 
-    return ControlClient(data_dir(arguments))
+    where, starter = data_dir(arguments), None
+    if getattr(arguments, "config", None) is not None:
+        import shlex
+
+        words = ["streamline", "--edge", "--config", arguments.config]
+        if getattr(arguments, "data_dir", None) is not None:
+            words += ["--data-dir", arguments.data_dir]
+        starter = shlex.join(words)
+    return lambda: ControlClient(where, starter=starter)
+
+
+def only_asks() -> str:
+    """What to say where a node somewhere is to do more than answer."""
+    from streamline_core.answer import OPS
+
+    return f"--node only asks; do that on the node itself. What can be asked: {', '.join(OPS)}, sync status"
 
 
 def check(arguments: Arguments) -> None:
     """Raises: UsageError where a node somewhere is meant, and the command is none that can be asked from afar."""
     if getattr(arguments, "node", None) is not None:
         if not arguments.asks:
-            raise UsageError("--node only asks; do that on the node itself. What can be asked: edge --help")
+            raise UsageError(only_asks())
     else:
         for name, _, _ in AFAR:
             if hasattr(arguments, name[2:].replace("-", "_")):

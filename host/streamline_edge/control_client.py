@@ -6,6 +6,7 @@ NoAgent, an error that it reports is AgentError.
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -32,9 +33,10 @@ class AgentError(StreamlineError):
 
 
 class ControlClient:
-    """A connection to the agent of a data directory. Raises: NoAgent, UsageError (path too long)."""
+    """A connection to the agent of a data directory. starter: the command that starts it, for who finds none there. Raises: NoAgent,
+    UsageError (path too long)."""
 
-    def __init__(self, data_dir: str, answer_secs: float | None = ANSWER_SECS_MAX) -> None:
+    def __init__(self, data_dir: str, answer_secs: float | None = ANSWER_SECS_MAX, starter: str | None = None) -> None:
         path = control_wire.socket_path(data_dir)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(CONNECT_SECS_MAX)
@@ -42,9 +44,8 @@ class ControlClient:
             self.socket.connect(path)
         except OSError as e:
             self.socket.close()
-            raise NoAgent(
-                f"no agent answers in {data_dir} ({e.strerror or e}); start one with: streamline --edge --data-dir {data_dir}"
-            ) from None
+            starter = starter or f"streamline --edge --data-dir {shlex.quote(data_dir)}"
+            raise NoAgent(f"no agent answers in {data_dir} ({e.strerror or e}); start one with: {starter}") from None
         self.socket.settimeout(answer_secs)
         self._received = bytearray()
         self._id = 0

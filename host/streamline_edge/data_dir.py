@@ -37,7 +37,7 @@ class DataDirLock:
                 self.path.chmod(0o700)
             self._fd = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as e:
-            raise UsageError(f"data directory {self.path}: {e.strerror}; choose a writable one with data_dir or --data-dir") from None
+            raise self._unusable(e) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -47,12 +47,20 @@ class DataDirLock:
         try:
             self._name = _name_of(self.path)
         except OSError:
-            os.close(self._fd)
+            self.release()
             raise UsageError(
                 f"data directory {self.path} is in use by a streamline-edge-lite; stop that, or choose another with --data-dir"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        except OSError as e:  # such as a full disk
+            self.release()
+            raise self._unusable(e) from None
+
+    def _unusable(self, error: OSError) -> UsageError:
+        what = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+        return UsageError(f"data directory {self.path}: {error.strerror}; {what}, or choose another with data_dir or --data-dir")
 
     def release(self) -> None:
         """Let the next process in. The file stays: removing it would let two processes hold two locks."""

@@ -47,7 +47,7 @@ def _init(arguments: Arguments) -> int:
         raise UsageError(f"{out} is there; write another file with --out F, or over it with --force")
     needed = {"node_id": NEEDED["node_id"]} if arguments.profile else NEEDED
     missing = [option for name, option in needed.items() if not getattr(arguments, name)]
-    if missing and not sys.stdin.isatty():
+    if missing and (sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError(f"nobody can be asked here: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if missing:
         _ask_all(arguments)

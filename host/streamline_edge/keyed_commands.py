@@ -56,6 +56,8 @@ def _set(arguments: Arguments) -> int:
 
     key, value = os.fsencode(arguments.key), os.fsencode(arguments.value)
     if arguments.value == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; give it the value")
         value = sys.stdin.buffer.read(BODY_BYTES_MAX)
     return _written(arguments, client(arguments).ask("set", value + key, topic=arguments.topic, key_size=len(key)))
 
@@ -120,7 +122,7 @@ def _conflicts(arguments: Arguments) -> int:
     words = arguments.words
     if len(words) == 3 and words[0] == "explain":
         return _explain(arguments, words[1], words[2])
-    if len(words) > 1:
+    if len(words) > 1 or words == ["explain"]:
         raise UsageError("conflicts takes a topic, or: explain TOPIC KEY")
     rows = []
     for answer, body in client(arguments).stream("conflicts", topic=words[0] if words else None):

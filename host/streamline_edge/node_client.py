@@ -19,6 +19,7 @@ from streamline_core.stream import check_node_id
 from streamline_host.broker_url import BrokerUrl
 from streamline_host.mqtt_link import MqttLink
 
+from .commands import only_asks
 from .control_client import AgentError, NoAgent
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class NodeClient:
     def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """Ask and wait for the answer. Raises: UsageError for what is no question, NoAgent, AgentError, ProtocolError."""
         if op not in OPS or fields:
-            raise UsageError(f"--node only asks; do that on the node itself. What can be asked: {', '.join(OPS)}, sync status")
+            raise UsageError(only_asks())
         return self._loop.run_until_complete(self._request(op))
 
     def close(self) -> None:

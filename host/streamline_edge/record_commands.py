@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from .commands import WELL, Arguments, Commands, client, data_dir, show
+from streamline_core.errors import UsageError
+
+from .commands import WELL, Arguments, Commands, client, connector, show
 
 
 def add(commands: Commands) -> None:
@@ -33,23 +35,27 @@ def add(commands: Commands) -> None:
 
 
 def _produce(arguments: Arguments) -> int:
-    from .control_client import ControlClient
     from .line_producer import LineProducer
 
-    where = data_dir(arguments)
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; give it the records, one a line")
+    connect = connector(arguments)
     key = arguments.key.encode() if arguments.key is not None else None
 
     def note(text: str) -> None:
         print(f"streamline-cli: {text}", file=sys.stderr, flush=True)
 
     whose = arguments.topic, arguments.producer, key, arguments.key_field
-    producer = LineProducer(lambda: ControlClient(where), *whose, note, arguments.ack)
+    producer = LineProducer(connect, *whose, note, arguments.ack)
+    ended = False
     try:
         producer.run(sys.stdin.fileno())
+        ended = True
     finally:
         counts = {"lines": producer.lines, "stored": producer.stored, "repeats": producer.repeats}
         text = f"{producer.lines} lines: {producer.stored} stored, {producer.repeats} repeats skipped"
-        show(arguments, counts, lambda said: print(text, file=sys.stderr, flush=True))
+        if ended or producer.lines or arguments.json:  # what is refused at once has no counts for people
+            show(arguments, counts, lambda said: print(text, file=sys.stderr, flush=True))
     return WELL
 
 

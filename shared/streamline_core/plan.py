@@ -92,6 +92,7 @@ def _row(one: _Planned, priority: int) -> "dict[str, Any]":
     records, size = owed_records(log), owed_bytes(log)
     total = one.sent + one.left
     leaves = records * one.sent // total
+    leaves_bytes = size * leaves // records  # a record leaves whole
     return {
         "topic": log.stream.topic,
         "partition": log.stream.partition,
@@ -99,7 +100,7 @@ def _row(one: _Planned, priority: int) -> "dict[str, Any]":
         "priority": priority,
         "urgent": one.urgent,
         "leaves_records": leaves,
-        "leaves_bytes": size * one.sent // total,
+        "leaves_bytes": leaves_bytes,
         "waits_records": records - leaves,
-        "waits_bytes": size - size * one.sent // total,
+        "waits_bytes": size - leaves_bytes,
     }

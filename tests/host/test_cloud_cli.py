@@ -202,6 +202,15 @@ def test_follow_and_a_reader_that_goes_away(path: Path) -> None:
     assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
+def test_output_that_nobody_takes_is_no_traceback(path: Path) -> None:
+    for redirection, code, said in ((">/dev/full", 1, b"streamline-cloud: standard output: No space left on device"), (">&-", 0, b"")):
+        for words in (["ledger"], ["read", "logs"]):
+            line = ["sh", "-c", '"$@" ' + redirection, "sh", *cloud(*words, "--store", "sqlite:///%s" % path)]
+            done = subprocess.run(line, capture_output=True, env=environment(), timeout=30)
+            assert done.returncode == code and done.stderr.startswith(said), done
+            assert done.stderr.count(b"\n") == (code != 0), done
+
+
 def test_serve_with_its_own_broker_ends_cleanly(tmp_path: Path) -> None:
     pytest.importorskip("amqtt")
     path = tmp_path / "s.db"

@@ -103,6 +103,7 @@ def test_conflicts(path: Path, capfdbinary: pytest.CaptureFixture[bytes], strate
     filled.write("e1", b"calm", b"x", 1000)
     code, out, err = run(capfdbinary, path, "get", "state", "k")
     assert (code, out) == (0, value.encode() + b"\n") and ("conflicts explain" in err) == (strategy == "keep_both")
+    assert run(capfdbinary, path, "conflicts", "explain")[0] == 2
     for words in (["conflicts"], ["conflicts", "state"]):
         code, out, err = run(capfdbinary, path, *words, "--json")
         rows = json.loads(out)

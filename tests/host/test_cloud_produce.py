@@ -202,6 +202,7 @@ def test_a_full_disk_is_no_success(path: Path, capfd: pytest.CaptureFixture[str]
 
 def test_a_path_too_long_for_a_socket(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / ("x" * 100) / "s.db"
+    path.parent.mkdir()
     with pytest.raises(UsageError, match="107 are allowed"):
         Bridge(NOWHERE, path)
     assert here(capfd, path, "define", "promo", "--direction", "cloud_to_edge")[0] == 0  # no bridge can run there; the store is free

@@ -1,10 +1,12 @@
 """What holds for every command of `streamline-cli edge`, without an agent."""
 
 import re
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,48 @@ def test_the_examples_are_what_one_can_type() -> None:
             cli.parser().parse_args(arguments)
             assert not name or " ".join(arguments).removeprefix("edge ").startswith(name), example
             assert subprocess.run(["sh", "-n", "-c", example]).returncode == 0
+
+
+def test_a_data_directory_that_takes_no_byte_is_told_in_one_line(tmp_path: Path) -> None:
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    command = [sys.executable, "-m", "streamline_edge", "--data-dir", str(tmp_path / "d")]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, preexec_fn=no_room, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith(f"streamline: data directory {tmp_path}/d: File too large; ")
+    assert done.stderr.count("\n") == 1
+
+
+def shell(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """`line` in a real shell, in which `edge` and `board` are those commands."""
+    names = "".join(f'{name}() {{ "{sys.executable}" -m streamline_edge.cli {name} "$@"; }}\n' for name in ("edge", "board"))
+    return subprocess.run(["sh", "-c", names + line], env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_a_port_of_no_known_kind_is_told_in_one_line(tmp_path: Path) -> None:
+    done = shell("board info --port foo://", tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("streamline-cli: --port foo://: invalid URL, protocol 'foo' not known")
+
+
+def test_closed_standard_input_is_told_in_one_line(tmp_path: Path) -> None:
+    for line in ("edge produce orders <&-", "edge set settings k - <&-"):
+        done = shell(line, tmp_path)
+        assert done.returncode == 2 and done.stderr.startswith("streamline-cli: standard input is closed; ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_who_finds_no_agent_is_told_how_to_start_that_one(tmp_path: Path) -> None:
+    (tmp_path / "my edge.yaml").write_text("node_id: n\ndata_dir: d\n")
+    for line, starter in (
+        ("edge status --config 'my edge.yaml'", "streamline --edge --config 'my edge.yaml'"),
+        ("edge status --config 'my edge.yaml' --data-dir e", "streamline --edge --config 'my edge.yaml' --data-dir e"),
+        ("edge status --data-dir e", f"streamline --edge --data-dir {tmp_path}/e"),
+    ):
+        done = shell(line, tmp_path)
+        assert done.returncode == 3 and done.stderr.endswith(f"; start one with: {starter}\n"), done
+
+
+def test_what_no_node_can_be_asked_from_afar_is_answered_with_what_can(tmp_path: Path) -> None:
+    done = shell("edge --node n2 top", tmp_path)
+    assert done.returncode == 2 and "What can be asked: status, ledger, health, " in done.stderr and done.stderr.endswith(", sync status\n")

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from agent_process import ENVIRONMENT, AgentProcess
 from edge_topics import LOGS, lines
 
@@ -72,6 +74,11 @@ def test_mistakes_are_told_in_one_line(agent: AgentProcess) -> None:
     assert agent.cli("consume", "t").stdout == b""
     second = subprocess.run([sys.executable, "-m", "streamline_edge", "--config", str(agent.config)], env=ENVIRONMENT, capture_output=True)
     assert second.returncode == 2 and b"in use by process %d" % agent.process.pid in second.stderr
+
+
+def test_what_is_refused_at_once_is_told_without_counts(agent: AgentProcess) -> None:
+    done = agent.cli("produce", "nope", stdin=lines(3))
+    assert done.returncode == 2 and done.stderr.startswith(b"streamline-cli: ") and done.stderr.count(b"\n") == 1, done
 
 
 def test_lines_before_a_refused_one_are_counted(agent: AgentProcess) -> None:
@@ -147,3 +154,14 @@ def test_starting(tmp_path: Path) -> None:
     assert done.returncode == 2 and done.stderr.startswith(b"edge.yaml:3: sync.compression: 'zst' is not allowed")
     command = [sys.executable, "-c", "import sys; from streamline_edge.main import main; sys.exit(main([]))"]
     assert subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_takes_is_no_traceback(agent: AgentProcess, unbuffered: str) -> None:
+    agent.cli("produce", "t", stdin=b"one\n")
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered}
+    for redirection, code, said in ((">/dev/full", 1, b"streamline-cli: standard output: No space left on device"), (">&-", 0, b"")):
+        for command in (agent.command("status"), agent.command("status", "--json"), agent.command("consume", "t")):
+            done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *command], env=environment, capture_output=True, timeout=60)
+            assert done.returncode == code and done.stderr.startswith(said), done
+            assert done.stderr.count(b"\n") == (code != 0), done

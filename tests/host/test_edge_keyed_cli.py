@@ -81,6 +81,7 @@ def test_mistakes_with_keys_are_told_in_one_line(keyed: AgentProcess) -> None:
         (["conflicts", "t"], b"", b"not keyed"),
         (["conflicts", "explain", "t", "k"], b"", b"not keyed"),
         (["conflicts", "state", "k"], b"", b"explain TOPIC KEY"),
+        (["conflicts", "explain"], b"", b"explain TOPIC KEY"),
         (["set", "state", "", "v"], b"", b"needs a key"),
         (["set", "state", "k" * 1025, "v"], b"", b"1025 bytes"),
         (["set", "state", "k", "-"], b"x" * 70_000, b"too large"),

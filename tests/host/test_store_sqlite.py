@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,6 +197,44 @@ def test_files_that_are_refused(path: Path, tmp_path: Path) -> None:
         Opened(noise)
     with pytest.raises(UsageError, match="no such file"):
         StoreReader(tmp_path / "none.db", codecs("zstd"))
+
+
+def test_a_store_that_cannot_be_opened_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.db"
+    noise.write_bytes(b"root:x:0:0:root:/root:/bin/bash\n" * 40)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path, said in (
+        (noise, "not a database"),
+        (folder, "it is a folder; name a file in it"),
+        (tmp_path / "none" / "of" / "x.db", f"there is no folder {tmp_path}/none/of; make it"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            Opened(path)
+        assert sorted(tmp_path.iterdir()) == [folder, noise], path
+    with pytest.raises(UsageError, match="it is a folder"):
+        StoreReader(folder, codecs("zstd"))
+    (tmp_path / "noise.db.lock").touch()  # one that was there is another's to remove
+    with pytest.raises(UsageError, match="not a database"):
+        Opened(noise)
+    assert (tmp_path / "noise.db.lock").exists()
+
+
+def test_a_lock_file_that_was_removed_while_it_was_opened_locks_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, real = [], os.open
+
+    def open_then_lose(name: Any, *words: Any) -> int:
+        fd = real(name, *words)
+        opened.append(name)
+        if len(opened) == 1:
+            os.unlink(name)  # as one does that could not open the store
+        return fd
+
+    monkeypatch.setattr(os, "open", open_then_lose)
+    first = Opened(path)
+    with pytest.raises(UsageError, match="another streamline-cloud is writing it"):
+        Opened(path)
+    first.store.close()
 
 
 def test_a_full_disk_applies_nothing_and_is_survived(path: Path) -> None:

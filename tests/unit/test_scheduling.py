@@ -254,6 +254,8 @@ def test_a_plan_for_more_than_there_is_leaves_nothing():
     foreseen = plan(edge.node, 1 << 40)
     assert foreseen["link_bytes"] < 100000 and [row["waits_records"] for row in foreseen["rows"]] == [0]
     assert plan(edge.node, 0)["rows"][0]["leaves_records"] == 0
+    row = plan(edge.node, 1)["rows"][0]
+    assert (row["leaves_records"], row["leaves_bytes"]) == (0, 0) and row["waits_bytes"] == foreseen["rows"][0]["leaves_bytes"]
 
 
 def test_a_node_takes_up_what_is_changed_of_its_configuration():
