@@ -1,6 +1,7 @@
 """`streamline-cli edge config …`: a configuration checked, shown, and told to boards and editors; no agent is needed.
 
-Rule: problems go to standard error, one a line, and are exit code 2; they are the same that the agent would have.
+Rule: problems go to standard error, one a line, and are exit code 2; they are
+all that the agent would have and that can be known without a start.
 """
 
 from __future__ import annotations

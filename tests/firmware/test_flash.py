@@ -22,6 +22,12 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False)
 
 
+def on_board(board: PtyBoard, text: str) -> str:
+    """What it prints when it runs these lines."""
+    command = [sys.executable, "-m", "mpremote", "connect", board.port, "resume", "exec", text]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
 @FALLS
 @pytest.mark.micropython
 @pytest.mark.skipif(mpy.find_micropython() is None or not mpy.available(), reason="MicroPython or mpy-cross is not installed")
@@ -31,20 +37,15 @@ def test_modules_go_into_lib_and_what_is_of_the_board_stays(tmp_path: Path) -> N
         first = run("rpi_pico_w", "--port", board.port)
         assert first.returncode == 0, first.stdout + first.stderr
         assert "no /main.py" in first.stdout and "board provision" in first.stdout
-        mpremote = [sys.executable, "-m", "mpremote", "connect", board.port, "resume", "exec"]
-
-        def on_board(text: str) -> str:
-            return subprocess.run([*mpremote, text], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-
-        names = on_board("import os; print(*sorted(os.listdir('/lib/streamline_core') + os.listdir('/lib/streamline_board')))").split()
+        names = on_board(board, "import os; print(*os.listdir('/lib/streamline_core'), *os.listdir('/lib/streamline_board'))").split()
         assert sorted(names) == sorted(Path(name).name for name, _ in mpy.package()["urls"])
         forget = "import sys; [sys.modules.pop(n) for n in list(sys.modules) if n.startswith('streamline')]"
-        assert on_board(forget + "; import streamline_core as core; print(core.__file__)") == "/lib/streamline_core/__init__.mpy"
-        on_board("for n in ('main.py', 'edge.json'):\n with open('/' + n, 'w') as f: f.write('mine')")
+        assert on_board(board, forget + "; import streamline_core as core; print(core.__file__)") == "/lib/streamline_core/__init__.mpy"
+        on_board(board, "for n in ('main.py', 'edge.json'):\n with open('/' + n, 'w') as f: f.write('mine')")
         again = run("rpi_pico_w", "--port", board.port)
         assert again.returncode == 0 and "no /main.py" not in again.stdout and "board provision" not in again.stdout
         assert again.stdout.count("Up to date") == len(names), again.stdout
-        assert on_board("print(open('/main.py').read(), open('/edge.json').read())") == "mine mine"
+        assert on_board(board, "print(open('/main.py').read(), open('/edge.json').read())") == "mine mine"
 
 
 @FALLS
@@ -59,8 +60,7 @@ def test_what_does_not_fit_is_refused_with_both_numbers_before_a_byte_is_written
         assert found is not None, refused.stderr
         free, needed = (int(number.replace(",", "")) for number in found.groups())
         assert 64 << 10 < free <= 128 << 10 < needed
-        mpremote = [sys.executable, "-m", "mpremote", "connect", board.port, "resume", "exec", "import os; print(os.listdir('/'))"]
-        assert subprocess.run(mpremote, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == "[]"
+        assert on_board(board, "import os; print(os.listdir('/'))") == "[]"
 
 
 def test_modules_that_are_there_already_need_room_only_for_the_largest() -> None:
